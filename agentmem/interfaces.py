@@ -1,0 +1,181 @@
+"""What a plug-in implements: `Backend` with its two kinds of transaction, and `Embedder`.
+
+A backend stores records, edges, vectors, the change log and small settings; it does not search. Search runs on caches
+per namespace that the library builds from `select` and `vectors` and keeps current from `changes`, so that every backend
+answers alike. Optional abilities are declared as data in `Abilities`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentmem.types import Change, Edge, Job, Kind, Namespace, Record, Relation, SessionInfo
+
+API_VERSION = 1
+
+Matrix: TypeAlias = NDArray[np.float32]
+Where: TypeAlias = Mapping[str, Any]
+"""Field conditions: a `range` means first <= value < stop, a tuple, list or set means one of, else equality (None too)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a backend can do beyond the mandatory: data, so that the library can fill in or refuse."""
+
+    durable: bool
+    """What a write transaction committed survives `kill -9` and power loss."""
+    secure_erase: bool
+    """`erase` leaves no byte of removed content in the backend's files."""
+    shared: bool
+    """Several processes may open it at once."""
+    backup: bool
+    """`backup` makes a consistent copy while others write."""
+
+
+class Reader(Protocol):
+    """A consistent view of the store. Everything names its namespace; nothing of another one shows."""
+
+    def get(self, kind: Kind, ids: Sequence[str], *, namespace: Namespace) -> list[Any]:
+        """Records in the order of `ids`; ids that are not there are left out."""
+
+    def select(
+        self,
+        kind: Kind,
+        *,
+        namespace: Namespace,
+        where: Where | None = None,
+        order: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[Any]:
+        """Records that meet every condition, by `order` (a field), else in order of insertion."""
+
+    def count(self, kind: Kind, *, namespace: Namespace, where: Where | None = None) -> int: ...
+
+    def edges(
+        self,
+        *,
+        namespace: Namespace,
+        children: Sequence[str] | None = None,
+        parents: Sequence[str] | None = None,
+        relation: Relation | None = None,
+    ) -> list[Edge]:
+        """Edges whose child is among `children` and whose parent is among `parents` (None: any), oldest first."""
+
+    def vectors(
+        self, kind: Kind, *, namespace: Namespace, ids: Sequence[str] | None = None
+    ) -> tuple[list[str], Matrix]:
+        """Ids that have a vector, and their vectors, shape (n, dimension) float32; (0, 0) when there are none."""
+
+    def sessions(self, *, namespace: Namespace) -> list[SessionInfo]:
+        """Sessions by their last turn, latest first."""
+
+    def namespaces(self, *, root: Namespace = ()) -> list[Namespace]:
+        """Namespaces that hold a record, at or below `root`, sorted."""
+
+    def changes(self, *, namespace: Namespace, after: int) -> list[Change]:
+        """The change log beyond `after`, in commit order. Raises KeyError where it was compacted past `after`."""
+
+    def last_change(self, *, namespace: Namespace) -> int:
+        """Sequence number of the namespace's newest change, 0 where there is none."""
+
+    def meta(self, key: str) -> str | None:
+        """A store-wide setting (embedder, digest key, …)."""
+
+
+class Writer(Reader, Protocol):
+    """A write transaction: all of it commits, or none. Turn, chunk and thought writes enter the change log."""
+
+    def add(self, records: Iterable[Record]) -> None:
+        """New records. Raises ConflictError where an id, a (session, seq) or a (source, external_id) is taken."""
+
+    def replace(self, records: Iterable[Record]) -> None:
+        """New values for records that exist. A turn's or thought's content never changes: only its states do."""
+
+    def remove(self, kind: Kind, ids: Sequence[str], *, namespace: Namespace) -> int:
+        """Remove records, their vectors and the edges they are the child of; return how many were there.
+
+        Edges of relation "source" to a removed parent stay (an erased source); other edges to it go.
+        """
+
+    def link(self, edges: Iterable[Edge], *, namespace: Namespace) -> None:
+        """Add edges; one that is there already is left as it is."""
+
+    def unlink(self, edges: Iterable[Edge], *, namespace: Namespace) -> None: ...
+
+    def set_vectors(self, kind: Kind, ids: Sequence[str], vectors: Matrix, *, namespace: Namespace) -> None:
+        """Set the vectors of records that exist, shape (len(ids), dimension) float32; unknown ids are passed over."""
+
+    def clear_vectors(self, *, namespace: Namespace) -> None: ...
+
+    def remove_namespace(self, *, namespace: Namespace) -> dict[str, int]:
+        """Remove everything of exactly this namespace, its change log included; return counts by kind."""
+
+    def set_meta(self, key: str, value: str | None) -> None: ...
+
+    def compact_changes(self, *, keep: int) -> None:
+        """Drop all but the newest `keep` lines of the change log."""
+
+
+class Backend(Protocol):
+    """A store. Thread-safe; opened by a plug-in's `open_backend(url)`."""
+
+    abilities: Abilities
+    url: str
+
+    def read(self) -> AbstractContextManager[Reader]: ...
+
+    def write(self) -> AbstractContextManager[Writer]:
+        """One writer at a time; waits its turn, then raises StoreBusyError. Durable when the block ends."""
+
+    def claim(self, task: str, *, limit: int, lease_seconds: float, namespace: Namespace | None = None) -> list[Job]:
+        """Queued jobs that are due and not leased, oldest first, leased to the caller (0: not leased) with one more
+        attempt counted. The caller removes a job when it is done, in the transaction that stores its result."""
+
+    def jobs(self, *, task: str | None = None, state: str | None = None) -> list[Job]:
+        """Jobs of all namespaces: for workers and `doctor`."""
+
+    def erase(self) -> bool:
+        """Make removed content unreadable in every file; False while an open read elsewhere delays it."""
+
+    def reclaim(self) -> None:
+        """Give freed space back to the file system; may take long."""
+
+    def check(self) -> list[str]:
+        """Faults found in the store, one line each; empty when it is sound."""
+
+    def backup(self, path: Path) -> None:
+        """Write a consistent, verified copy to `path`."""
+
+    def size(self) -> int:
+        """Bytes on disk (in RAM: 0)."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderIdentity:
+    """What is recorded with the vectors: they are comparable only if all three are equal."""
+
+    name: str
+    dimension: int
+    digest: str
+
+
+class Embedder(Protocol):
+    identity: EmbedderIdentity
+
+    def encode(self, texts: Sequence[str]) -> Matrix:
+        """Unit-length vectors, shape (len(texts), dimension) float32, in the order given."""
+
+
+class Clock(Protocol):
+    def __call__(self) -> datetime: ...
