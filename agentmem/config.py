@@ -7,7 +7,7 @@ file, a variable, or an argument other than the store and the namespace.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
@@ -80,7 +80,7 @@ class Settings:
     busy_timeout_seconds: Annotated[float, Field(ge=0)] = 30.0
 
 
-_CONVERTERS = {"store": _store, "namespace": _namespace}
+_CONVERTERS: dict[str, Callable[[Any], Any]] = {"store": _store, "namespace": _namespace}
 NAMES = tuple(sorted(f.name for f in fields(Settings)))
 Source = Literal["argument", "environment", "file", "default"]
 
@@ -115,7 +115,7 @@ def unknown_variables() -> list[str]:
 
 def _environment() -> dict[str, str]:
     values = {name.upper(): value for name, value in os.environ.items()}
-    return {name: values[key] for name in NAMES if (key := ENV_PREFIX + name.upper()) in values}
+    return {name: value for name in NAMES if (value := values.get(ENV_PREFIX + name.upper()))}
 
 
 def _file_values(path: Path) -> dict[str, Any]:
@@ -150,37 +150,23 @@ def _validated(given: Mapping[str, Any]) -> Settings:
 
 
 def _model(file_values: Mapping[str, Any]) -> type[BaseSettings]:
-    """The pydantic-settings model with the fields of `Settings`: constructor over environment over file."""
+    """The pydantic-settings model of `Settings`, whose defaults are the file's values.
+
+    So arguments win over variables and these over the file, as pydantic-settings has it of itself.
+    """
     from pydantic import BeforeValidator, Field, SecretStr, create_model
-    from pydantic_settings import (
-        BaseSettings,
-        InitSettingsSource,
-        NoDecode,
-        PydanticBaseSettingsSource,
-        SettingsConfigDict,
-    )
+    from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-    class Layers(BaseSettings):
-        model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, hide_input_in_errors=True, protected_namespaces=())
-
-        @classmethod
-        def settings_customise_sources(
-            cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return (
-                sources["init_settings"],
-                sources["env_settings"],
-                InitSettingsSource(settings_cls, init_kwargs=dict(file_values)),
-            )
+    class Checked(BaseSettings):
+        model_config = SettingsConfigDict(
+            env_prefix=ENV_PREFIX, env_ignore_empty=True, validate_default=True, hide_input_in_errors=True
+        )
 
     names = {"BeforeValidator": BeforeValidator, "Field": Field, "NoDecode": NoDecode, "SecretStr": SecretStr}
     hints = get_type_hints(Settings, localns=names, include_extras=True)
     defaults = Settings()
-    # Only the fields are taken over: their types and bounds stand once, in Settings.
-    model: type[BaseSettings] = create_model(
-        "Settings", __base__=Layers, **{name: (hints[name], getattr(defaults, name)) for name in NAMES}
-    )
-    return model
+    declared: dict[str, Any] = {n: (hints[n], file_values.get(n, getattr(defaults, n))) for n in NAMES}
+    return create_model("Settings", __base__=Checked, **declared)
 
 
 def _explain(error: ValidationError, given: Mapping[str, Any], path: Path) -> str:
