@@ -1,8 +1,8 @@
 """What a plug-in implements: `Backend` with its two kinds of transaction, and `Embedder`.
 
 A backend stores records, edges, vectors, the change log and small settings; it does not search. Search runs on caches
-per namespace that the library builds from `select` and `vectors` and keeps current from `changes`, so that every backend
-answers alike. Optional abilities are declared as data in `Abilities`.
+per namespace that the library builds from `select` and `vectors` and keeps current from `changes`, so that every
+backend answers alike. Optional abilities are declared as data in `Abilities`.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from agentmem.types import Change, Edge, Job, Kind, Namespace, Record, Relation, SessionInfo
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 API_VERSION = 1
 
-Matrix: TypeAlias = NDArray[np.float32]
+Matrix: TypeAlias = "NDArray[np.float32]"
 Where: TypeAlias = Mapping[str, Any]
-"""Field conditions: a `range` means first <= value < stop, a tuple, list or set means one of, else equality (None too)."""
+"""Field conditions: a `range` means first <= value < stop, a `slice` the same with either end open (for times), a
+tuple, list or set means one of, else equality (None too). Thoughts have a `text_digest` too (see `Reader.digest`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,9 @@ class Reader(Protocol):
 
     def meta(self, key: str) -> str | None:
         """A store-wide setting (embedder, digest key, …)."""
+
+    def digest(self, text: str) -> str:
+        """The store's keyed digest of the normalised text: equal for texts that count as equal, in this store only."""
 
 
 class Writer(Reader, Protocol):

@@ -1,0 +1,96 @@
+"""What backends share about records: which fields are content, their JSON form, and what `where` means."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from agentmem.errors import InputError
+from agentmem.interfaces import Where
+from agentmem.types import Chunk, Job, Kind, Operation, Record, Suppression, Thought, Turn
+
+KINDS: dict[Kind, type[Any]] = {
+    "turn": Turn,
+    "chunk": Chunk,
+    "thought": Thought,
+    "job": Job,
+    "operation": Operation,
+    "suppression": Suppression,
+}
+KIND_OF: dict[type[Any], Kind] = {cls: kind for kind, cls in KINDS.items()}
+FIELDS: dict[Kind, tuple[str, ...]] = {kind: tuple(f.name for f in fields(cls)) for kind, cls in KINDS.items()}
+CONTENT: dict[Kind, tuple[str, ...]] = {
+    "turn": ("speaker", "parts", "zone", "source", "external_id", "metadata"),
+    "chunk": ("summary",),
+    "thought": ("text", "head", "relation", "tail", "metadata"),
+    "job": ("reason",),
+    "operation": ("before",),
+    "suppression": (),
+}
+"""Fields that can hold what somebody said, or point to it: erased byte by byte when their record is removed."""
+
+UNCHANGING: frozenset[Kind] = frozenset({"turn", "thought"})
+"""Kinds whose content never changes once added."""
+
+LOGGED: frozenset[Kind] = frozenset({"turn", "chunk", "thought"})
+"""Kinds whose writes enter the change log, and which may have a vector."""
+
+
+def dump_content(kind: Kind, record: Record) -> bytes | None:
+    """A record's content as ASCII JSON without the fields that are unset, None where none is set.
+
+    Escapes keep lone surrogates and NUL. Raises InputError for what JSON cannot hold.
+    """
+    values = {name: value for name in CONTENT[kind] if (value := getattr(record, name)) is not None and value != {}}
+    if kind == "operation":
+        values = {"before": record.before}  # type: ignore[union-attr]
+    if not values:
+        return None
+    try:
+        return json.dumps(values, separators=(",", ":"), default=_plain).encode("ascii")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{kind} {record.id}: content must be plain JSON ({error}); use text and numbers") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def load_content(data: bytes | None) -> dict[str, Any]:
+    """The fields that `dump_content` wrote."""
+    content: dict[str, Any] = json.loads(data) if data else {}
+    if "parts" in content:
+        content["parts"] = tuple(content["parts"])
+    return content
+
+
+def require_field(kind: Kind, name: str) -> None:
+    """Raises InputError for a condition or an order on a field that the kind does not have."""
+    if name not in FIELDS[kind] and not (kind == "thought" and name == "text_digest"):
+        raise InputError(f"a {kind} has no field {name!r}; it has {', '.join(FIELDS[kind])}")
+
+
+def matches(record: Record, where: Where) -> bool:
+    """Whether a record meets every condition."""
+    return all(meets(getattr(record, name), condition) for name, condition in where.items())
+
+
+def meets(value: Any, condition: Any) -> bool:
+    """Whether a field's value meets one condition, as interfaces.Where defines it."""
+    if isinstance(condition, range):
+        return value is not None and condition.start <= value < condition.stop
+    if isinstance(condition, slice):
+        above = value is not None and (condition.start is None or condition.start <= value)
+        return above and (condition.stop is None or value < condition.stop)
+    if isinstance(condition, tuple | list | set | frozenset):
+        return value in condition
+    return bool(value == condition)
+
+
+def sort_key(value: Any) -> tuple[bool, Any]:
+    """Orders None before everything, as SQL does."""
+    return (value is not None, value)
