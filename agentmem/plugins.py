@@ -1,0 +1,236 @@
+"""Plug-ins: pluggy hooks through which backends come in, the built-in ones included, and the door of user interfaces.
+
+The smallest plug-in is one module and an entry point in the group `agentmem`:
+
+    from agentmem.plugins import hookimpl
+
+    @hookimpl
+    def register_backends(register):
+        register("postgresql", open_backend, abilities=ABILITIES, api_version=1)
+
+A user interface is an entry point in the group `agentmem.ui`: a callable `run(memory, settings, *, namespace, session,
+chosen)`. Plug-ins are imported at the first need of one: a SQLite store needs none.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pluggy
+
+from agentmem.errors import AgentmemError, PluginError
+from agentmem.interfaces import API_VERSION, Abilities, Backend, Clock
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from agentmem.config import Settings
+
+GROUP = "agentmem"
+UI_GROUP = "agentmem.ui"
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+class OpenBackend(Protocol):
+    """Opens the store at `url`, with time from `clock` where one is given.
+
+    Raises StoreMissingError where there is no store and `create` is False.
+    """
+
+    def __call__(self, url: str, *, create: bool, settings: Settings, clock: Clock | None) -> Backend: ...
+
+
+class RegisterBackend(Protocol):
+    """`scheme` is what stands before the colon of a store's URL; `api_version` the interface the plug-in was written to."""
+
+    def __call__(self, scheme: str, open_backend: OpenBackend, *, abilities: Abilities, api_version: int) -> None: ...
+
+
+class Hooks:
+    """What a plug-in may implement."""
+
+    @hookspec
+    def register_backends(self, register: RegisterBackend) -> None:
+        """Call `register` once for each kind of store."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackendKind:
+    scheme: str
+    open_backend: OpenBackend
+    abilities: Abilities
+
+
+@dataclass(frozen=True, slots=True)
+class PluginInfo:
+    """A plug-in as `agentmem plugins` shows it; `backends` maps a scheme to its abilities, `error` says why it failed."""
+
+    name: str
+    version: str
+    group: str
+    backends: dict[str, Abilities] = field(default_factory=dict)
+    error: str | None = None
+
+
+def open_store(url: str, settings: Settings, *, create: bool = True, clock: Clock | None = None) -> Backend:
+    """The backend at `url`: a path (SQLite), or `scheme:…` of a built-in or installed backend.
+
+    Raises PluginError for a scheme nobody registered, and what the backend raises (StoreError).
+    """
+    scheme = scheme_of(url)
+    kind = _builtin().get(scheme)
+    if kind is None:
+        kind = _installed().get(scheme)
+    if kind is None:
+        raise PluginError(_unknown_scheme(scheme))
+    return kind.open_backend(url, create=create, settings=settings, clock=clock)
+
+
+def scheme_of(url: str) -> str:
+    """The URL's scheme; "sqlite" for a path. One letter before a colon is a Windows drive."""
+    found = re.match(r"([A-Za-z][A-Za-z0-9+-]+):", url)
+    return found.group(1).lower() if found and not os.path.exists(url) else "sqlite"
+
+
+def installed_plugins() -> list[PluginInfo]:
+    """The built-in backends, then every installed plug-in, with the reason where one failed to load."""
+    infos = [PluginInfo("agentmem", agentmem_version(), "built-in", _abilities(_builtin()))]
+    for found in _loaded():
+        infos.append(PluginInfo(found.name, found.version, GROUP, _abilities(found.kinds), found.error))
+    for entry in _entry_points(UI_GROUP):
+        infos.append(PluginInfo(entry.name, _version(entry), UI_GROUP, error=_load(entry)[1]))
+    return infos
+
+
+def find_ui(name: str = "textual") -> Callable[..., Any]:
+    """The user interface registered as `name`. Raises PluginError where there is none, or it cannot be loaded."""
+    for entry in _entry_points(UI_GROUP):
+        if entry.name == name:
+            loaded, error = _load(entry)
+            if error is not None:
+                raise PluginError(f"the user interface {name!r} failed to load: {error}; `agentmem chat --plain` needs none")
+            return loaded  # type: ignore[no-any-return]
+    raise PluginError(f"no user interface {name!r} is installed: install agentmem anew, or use `agentmem chat --plain`")
+
+
+def agentmem_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("agentmem")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+class _Builtin:
+    """The built-in backends, through the door that all use."""
+
+    @hookimpl
+    def register_backends(self, register: RegisterBackend) -> None:
+        from agentmem.backends.memory import MemoryBackend
+        from agentmem.backends.sqlite import SqliteBackend
+
+        register("sqlite", _open_builtin, abilities=SqliteBackend.abilities, api_version=API_VERSION)
+        register("memory", _open_builtin, abilities=MemoryBackend.abilities, api_version=API_VERSION)
+
+
+def _open_builtin(url: str, *, create: bool, settings: Settings, clock: Clock | None) -> Backend:
+    from agentmem.backends import open_backend
+
+    return open_backend(url, create=create, busy_timeout=settings.busy_timeout_seconds, clock=clock)
+
+
+@dataclass
+class _Loaded:
+    name: str
+    version: str
+    kinds: dict[str, BackendKind]
+    error: str | None
+
+
+@cache
+def _builtin() -> dict[str, BackendKind]:
+    return _collect(_Builtin(), taken=frozenset())
+
+
+def _installed() -> dict[str, BackendKind]:
+    return {scheme: kind for found in _loaded() for scheme, kind in found.kinds.items()}
+
+
+@cache
+def _loaded() -> tuple[_Loaded, ...]:
+    """The installed plug-ins, each on its own: one that fails takes no other with it."""
+    taken = set(_builtin())
+    found = []
+    for entry in _entry_points(GROUP):
+        plugin, error = _load(entry)
+        kinds: dict[str, BackendKind] = {}
+        if error is None:
+            try:
+                kinds = _collect(plugin, taken=frozenset(taken))
+            except Exception as failure:  # a plug-in may raise anything; `agentmem plugins` shows it
+                error = _reason(failure)
+        taken |= set(kinds)
+        found.append(_Loaded(entry.name, _version(entry), kinds, error))
+    return tuple(found)
+
+
+def _collect(plugin: object, *, taken: frozenset[str]) -> dict[str, BackendKind]:
+    kinds: dict[str, BackendKind] = {}
+
+    def register(scheme: str, open_backend: OpenBackend, *, abilities: Abilities, api_version: int) -> None:
+        if api_version != API_VERSION:
+            older = "update the plug-in" if api_version < API_VERSION else "update agentmem"
+            raise PluginError(f"it is written for interface {api_version}, this agentmem has {API_VERSION}: {older}")
+        if scheme in taken or scheme in kinds:
+            raise PluginError(f"the scheme {scheme!r} is taken by another backend")
+        kinds[scheme] = BackendKind(scheme, open_backend, abilities)
+
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(Hooks)
+    manager.register(plugin)
+    manager.check_pending()
+    manager.hook.register_backends(register=register)
+    return kinds
+
+
+def _entry_points(group: str) -> Iterator[EntryPoint]:
+    from importlib.metadata import entry_points
+
+    yield from sorted(entry_points(group=group), key=lambda entry: entry.name)
+
+
+def _load(entry: EntryPoint) -> tuple[Any, str | None]:
+    """What the entry point names, or None and the reason."""
+    try:
+        return entry.load(), None
+    except Exception as failure:  # importing a plug-in may raise anything; the reason is shown
+        return None, _reason(failure)
+
+
+def _reason(failure: Exception) -> str:
+    first = str(failure).strip().splitlines()[:1]
+    text = first[0] if first else "no reason given"
+    return text if isinstance(failure, AgentmemError) else f"{type(failure).__name__}: {text}"
+
+
+def _version(entry: EntryPoint) -> str:
+    return entry.dist.version if entry.dist is not None else "unknown"
+
+
+def _abilities(kinds: dict[str, BackendKind]) -> dict[str, Abilities]:
+    return {scheme: kind.abilities for scheme, kind in kinds.items()}
+
+
+def _unknown_scheme(scheme: str) -> str:
+    known = sorted({*_builtin(), *_installed()})
+    failed = [f"{found.name} failed to load ({found.error})" for found in _loaded() if found.error]
+    hint = "; ".join(failed) or f"install the plug-in that brings it, e.g. agentmem-{scheme}"
+    return f"no backend for {scheme!r}: known are {', '.join(known)}; {hint}"
