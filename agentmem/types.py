@@ -220,12 +220,13 @@ class Recollection:
 class ForgetPlan:
     """What a forget would do, shown before it is done; every field but `samples` holds ids.
 
-    `turns` and `thoughts` go because they were named or derived; `repeats` (thoughts) and `echoes` (turns, the agent's
+    `named` is what was asked for; `turns` and `thoughts` go because they were named or derived; `repeats` (thoughts) and `echoes` (turns, the agent's
     answers among them) say the same again and go unless left out. `restored` thoughts come back because the merge above
     them is dissolved. `chunks` lose their summary. `samples` maps ids to the text shown in the preview.
     """
 
     namespace: Namespace
+    named: tuple[str, ...]
     turns: tuple[str, ...]
     thoughts: tuple[str, ...]
     repeats: tuple[str, ...]
@@ -249,3 +250,53 @@ class Receipt:
     erased: Literal["done", "pending"]
     copies: tuple[str, ...]
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What became of a batch: turns added, and how many were known, suppressed by an earlier forget, or empty."""
+
+    added: tuple[Turn, ...]
+    known: int = 0
+    suppressed: int = 0
+    empty: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """A thought after `insert`; `strengthened` where an equal one was there already."""
+
+    thought: Thought
+    strengthened: bool
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A thought with all it came from and all it became.
+
+    `sources` are its turns, `erased_sources` how many more were forgotten; `parents` were merged into it; `successors`
+    took its place, nearest first; `replaced` are the thoughts it took the place of; `similar` are near in wording.
+    """
+
+    thought: Thought
+    sources: tuple[Turn, ...]
+    erased_sources: int
+    parents: tuple[Thought, ...]
+    successors: tuple[Thought, ...]
+    replaced: tuple[Thought, ...]
+    similar: tuple[Thought, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counts of one namespace; `waiting`, `parked` and `bytes` are of the whole store."""
+
+    sessions: int
+    turns: int
+    chunks: int
+    thoughts: int
+    retracted: int
+    waiting: int
+    parked: int
+    bytes: int
+    embedder: str | None

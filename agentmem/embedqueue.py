@@ -1,0 +1,256 @@
+"""The embedder and its durable queue: records wait in the database for their vectors, and get them behind the answer.
+
+The embedder is loaded in a thread at the first need. A worker thread takes `embed` jobs in batches; `flush` does the
+same in the caller's thread. A vector and the end of its job commit together: a crash repeats work, it loses none.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from agentmem.errors import AgentmemError, EmbedderError, EmbedderMismatchError, StoreClosedError
+from agentmem.interfaces import Backend, Embedder, EmbedderIdentity, Matrix, Reader, Writer
+from agentmem.types import Edge, Job, Kind, Namespace
+
+if TYPE_CHECKING:
+    from agentmem.recall import RecallEngine
+
+State: TypeAlias = Literal["off", "idle", "loading", "ready", "failed"]
+Progress: TypeAlias = Callable[[int, int], None]
+
+BULK = 2048
+"""Jobs a flush takes at once: long enough to sort texts by length, short enough to lose little to a crash."""
+_BATCH = 64
+_LEASE_SECONDS = 15.0
+_SIMILAR = 0.85
+"""Cosine from which two thoughts are linked as similar. Paraphrases lie at 0.80 to 0.97 with MiniLM, and so do
+contradictions: the link only says "look at these together"."""
+_log = logging.getLogger(__name__)
+
+
+def identity_of(reader: Reader) -> EmbedderIdentity | None:
+    """The embedder that the store's vectors came from, None while there are none."""
+    name = reader.meta("embedder_name")
+    if name is None:
+        return None
+    return EmbedderIdentity(name, int(reader.meta("embedder_dimension") or 0), reader.meta("embedder_digest") or "")
+
+
+def record_identity(writer: Writer, identity: EmbedderIdentity) -> None:
+    writer.set_meta("embedder_name", identity.name)
+    writer.set_meta("embedder_dimension", str(identity.dimension))
+    writer.set_meta("embedder_digest", identity.digest)
+
+
+def check_identity(reader: Reader, identity: EmbedderIdentity) -> None:
+    """Raises EmbedderMismatchError where the store's vectors came from another embedder."""
+    stored = identity_of(reader)
+    if stored is not None and stored != identity:
+        raise EmbedderMismatchError(
+            f"the store's vectors come from {_named(stored)}, not from {_named(identity)}: "
+            "set `embedder` back to it, or run `agentmem reindex`"
+        )
+
+
+def _named(identity: EmbedderIdentity) -> str:
+    return f"{identity.name} ({identity.dimension} dimensions, digest {identity.digest[:12]})"
+
+
+class EmbedQueue:
+    """Loads the embedder once, and works off the `embed` jobs of all namespaces."""
+
+    def __init__(self, backend: Backend, engine: RecallEngine, load: Callable[[], Embedder] | None) -> None:
+        self._backend = backend
+        self._engine = engine
+        self._load = load
+        self._lock = threading.Lock()
+        self._loaded = threading.Event()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._embedder: Embedder | None = None
+        self.state: State = "off" if load is None else "idle"
+        self.error: AgentmemError | None = None
+
+    def wake(self) -> None:
+        """There is work: start the worker where there is none."""
+        if self._load is None or self._stopping.is_set():
+            return
+        with self._lock:
+            if self._thread is None:
+                self.state = "loading"
+                self._thread = threading.Thread(target=self._run, name="agentmem-embed", daemon=True)
+                self._thread.start()
+        self._wake.set()
+
+    def embedder(self, wait: float | None = None) -> Embedder | None:
+        """The embedder, waiting for it at most `wait` seconds (None: until it is up); None where there is none in time.
+
+        Raises EmbedderError, when told to wait, where it could not be loaded or does not fit the store.
+        """
+        if self._load is None:
+            return None
+        self.wake()
+        self._loaded.wait(wait)
+        if self.error is not None and wait != 0:
+            raise self.error
+        return self._embedder if self.state == "ready" else None
+
+    def flush(self, progress: Progress | None = None) -> int:
+        """Embed all that waits, in this thread, and wait for what other workers hold; return how many jobs it took."""
+        if self.embedder() is None:
+            return 0
+        done, waiting = 0, self._waiting()
+        while waiting:
+            step = self.work(BULK, progress and _Shifted(progress, done, done + waiting))
+            done, waiting = done + step, waiting - step
+            if not step:
+                # Another worker holds the rest on a lease, or has done it by now.
+                self._stopping.wait(0.05)
+            if waiting <= 0 or not step:
+                waiting = self._waiting()
+            if self._stopping.is_set():
+                raise StoreClosedError("the memory was closed while it was embedding: the rest stays in the queue")
+        return done
+
+    def _waiting(self) -> int:
+        return len(self._backend.jobs(task="embed", state="queued"))
+
+    def work(self, limit: int, progress: Progress | None = None) -> int:
+        """Embed at most `limit` waiting records; return how many jobs were taken off the queue."""
+        embedder = self.embedder(wait=0)
+        if embedder is None:
+            return 0
+        jobs = self._backend.claim("embed", limit=limit, lease_seconds=_LEASE_SECONDS + limit / 20)
+        groups: dict[tuple[Namespace, Kind], list[Job]] = defaultdict(list)
+        for job in jobs:
+            groups[job.namespace, _as_kind(job.target_kind)].append(job)
+        done = 0
+        for (namespace, kind), group in groups.items():
+            self._embed_group(embedder, kind, group, namespace)
+            done += len(group)
+            if progress is not None:
+                progress(done, len(jobs))
+        return done
+
+    def _embed_group(self, embedder: Embedder, kind: Kind, jobs: Sequence[Job], namespace: Namespace) -> None:
+        with self._backend.read() as reader:
+            records = reader.get(kind, [job.target for job in jobs], namespace=namespace)
+        ids = [record.id for record in records]
+        try:
+            vectors = embedder.encode([_text_of(record) for record in records])
+        except (ValueError, RuntimeError, MemoryError) as error:
+            self._retry_singly(embedder, kind, jobs, namespace, error)
+            return
+        with self._backend.write() as writer:
+            check_identity(writer, embedder.identity)
+            record_identity(writer, embedder.identity)
+            writer.set_vectors(kind, ids, vectors, namespace=namespace)
+            writer.remove("job", [job.id for job in jobs], namespace=namespace)
+        if kind == "thought":
+            self._link_similar(ids, vectors, namespace)
+
+    def _retry_singly(
+        self, embedder: Embedder, kind: Kind, jobs: Sequence[Job], namespace: Namespace, error: Exception
+    ) -> None:
+        """One text that cannot be embedded must not keep the others waiting: it is parked with the reason."""
+        if len(jobs) > 1:
+            for job in jobs:
+                self._embed_group(embedder, kind, [job], namespace)
+            return
+        parked = replace(jobs[0], state="parked", reason=f"embedding failed: {type(error).__name__}", lease_until=None)
+        with self._backend.write() as writer:
+            writer.replace([parked])
+
+    def _link_similar(self, ids: Sequence[str], vectors: Matrix, namespace: Namespace) -> None:
+        edges: list[Edge] = []
+        for thought, vector in zip(ids, vectors, strict=True):
+            near = self._engine.nearest_thoughts(vector, namespace=namespace)
+            edges += [
+                Edge("thought", max(thought, other), "thought", min(thought, other), "similar")
+                for other, cosine in near
+                if cosine >= _SIMILAR and other != thought
+            ]
+        if edges:
+            with self._backend.write() as writer:
+                there = {t.id for t in writer.get("thought", [*_ends(edges)], namespace=namespace)}
+                writer.link((e for e in edges if {e.child, e.parent} <= there), namespace=namespace)
+
+    def _run(self) -> None:
+        if not self._bring_up():
+            return
+        while not self._stopping.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            try:
+                while not self._stopping.is_set() and self.work(_BATCH):
+                    pass
+            except AgentmemError as error:
+                # The jobs stay queued: the next wake, flush or process takes them up again.
+                _log.warning("embedding paused: %s", error)
+
+    def _bring_up(self) -> bool:
+        try:
+            embedder = self.adopt()
+            with self._backend.read() as reader:
+                check_identity(reader, embedder.identity)
+        except AgentmemError as error:
+            self.error, self.state = error, "failed"
+        except Exception as error:  # a third-party loader may raise anything; it is reported, not swallowed
+            self.error, self.state = EmbedderError(f"the embedder could not be loaded: {error}"), "failed"
+        else:
+            self.state = "ready"
+        self._loaded.set()
+        return self.state == "ready"
+
+    def adopt(self) -> Embedder:
+        """The embedder, whatever the store's vectors came from: for `reindex`, which replaces them."""
+        if self._load is None:
+            raise EmbedderError("no embedder is set: set `embedder` to embed with")
+        if self._embedder is None:
+            self._embedder = self._load()
+        return self._embedder
+
+    def adopted(self) -> None:
+        """The store's vectors are this embedder's now."""
+        self.error, self.state = None, "ready"
+        self._loaded.set()
+        with self._lock:
+            if self._thread is not None and not self._thread.is_alive():
+                self._thread = None
+
+    def close(self) -> None:
+        """Stop the worker after its batch; what waits stays in the queue."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+
+
+class _Shifted:
+    """Progress of one step as progress of the whole."""
+
+    def __init__(self, progress: Progress, before: int, total: int) -> None:
+        self._progress, self._before, self._total = progress, before, total
+
+    def __call__(self, done: int, _total: int) -> None:
+        self._progress(self._before + done, self._total)
+
+
+def _ends(edges: Sequence[Edge]) -> set[str]:
+    return {end for edge in edges for end in (edge.child, edge.parent)}
+
+
+def _as_kind(name: str) -> Kind:
+    return "thought" if name == "thought" else "turn"
+
+
+def _text_of(record: Any) -> str:
+    from agentmem.text import embedding_text
+
+    return embedding_text(record)

@@ -1,0 +1,275 @@
+"""Forgetting: what must go when something is forgotten, shown first (`plan`), then done (`carry_out`).
+
+The cascade follows the provenance edges. A named thought takes what it was merged from and its source turns; a named
+turn takes every thought derived from it. Whatever was merged from something that goes is dissolved, and its other
+parents come back. What says the same again is listed apart: thoughts as `repeats`, turns as `echoes`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from agentmem.digests import normalise
+from agentmem.errors import InputError, NotFoundError
+from agentmem.interfaces import Reader, Writer
+from agentmem.ledger import external_key, suppress
+from agentmem.thoughts import drop, revive, suppression_key
+from agentmem.types import Chunk, ForgetPlan, Namespace, Thought, Turn
+
+_SHORTEST_ECHO = 12
+_SHARED_WORDS = 0.6
+"""Share of a forgotten text's words that marks an answer given with it in the prompt as repeating it."""
+_SAMPLE = 200
+
+
+@dataclass
+class _Cascade:
+    """The sets a plan is made of, grown along the provenance edges until nothing more must go."""
+
+    reader: Reader
+    namespace: Namespace
+    turns: dict[str, None]
+    thoughts: dict[str, None]
+
+    def take_turns(self, ids: Iterable[str]) -> None:
+        """These turns and all thoughts derived from them."""
+        fresh = [i for i in ids if i not in self.turns]
+        self.turns.update(dict.fromkeys(fresh))
+        derived = self.reader.edges(namespace=self.namespace, parents=fresh, relation="source")
+        self.dissolve(edge.child for edge in derived)
+
+    def dissolve(self, ids: Iterable[str]) -> None:
+        """These thoughts and those merged from them."""
+        fresh = [i for i in ids if i not in self.thoughts]
+        while fresh:
+            self.thoughts.update(dict.fromkeys(fresh))
+            above = self.reader.edges(namespace=self.namespace, parents=fresh, relation="merged")
+            fresh = [e.child for e in above if e.child not in self.thoughts]
+
+    def take_thoughts(self, ids: Iterable[str], *, keep_source: bool) -> None:
+        """These thoughts, what they were merged from, and their source turns, whose other thoughts stay."""
+        wanted = list(ids)
+        below = wanted
+        while below:
+            self.dissolve(below)
+            below = [e.parent for e in self.reader.edges(namespace=self.namespace, children=below, relation="merged")]
+            wanted += below
+        if not keep_source:
+            sources = self.reader.edges(namespace=self.namespace, children=wanted, relation="source")
+            existing = self.reader.get("turn", list(dict.fromkeys(e.parent for e in sources)), namespace=self.namespace)
+            self.turns.update(dict.fromkeys(turn.id for turn in existing))
+
+    def restored(self) -> list[str]:
+        """Parents of dissolved thoughts that come back."""
+        below = self.reader.edges(namespace=self.namespace, children=list(self.thoughts), relation="merged")
+        return list(dict.fromkeys(e.parent for e in below if e.parent not in self.thoughts))
+
+
+def plan(
+    reader: Reader,
+    named: Sequence[str],
+    *,
+    namespace: Namespace,
+    keep_source: bool = False,
+    repeats: bool = True,
+) -> ForgetPlan:
+    """What forgetting the named turns and thoughts would take, echoes aside. Changes nothing.
+
+    Raises NotFoundError for an unknown id, InputError for turns named together with `keep_source`.
+    """
+    turns = {turn.id: None for turn in reader.get("turn", named, namespace=namespace)}
+    thoughts = {thought.id: None for thought in reader.get("thought", named, namespace=namespace)}
+    _check_named(named, turns, thoughts, keep_source)
+    cascade = _Cascade(reader, namespace, {}, {})
+    cascade.take_turns(turns)
+    cascade.take_thoughts(thoughts, keep_source=keep_source)
+    again = _repeats(reader, list(cascade.thoughts), namespace) if repeats else []
+    cascade.take_thoughts(again, keep_source=keep_source)
+    gone = list(cascade.turns)
+    return ForgetPlan(
+        namespace=namespace,
+        named=tuple(named),
+        turns=tuple(gone),
+        thoughts=tuple(t for t in cascade.thoughts if t not in set(again)),
+        repeats=tuple(again),
+        echoes=(),
+        restored=tuple(cascade.restored()),
+        chunks=tuple(chunk.id for chunk in _chunks_of(reader, gone, namespace)),
+        keep_source=keep_source,
+        samples=_samples(reader, gone, list(cascade.thoughts), namespace),
+    )
+
+
+def _check_named(named: Sequence[str], turns: Iterable[str], thoughts: Iterable[str], keep_source: bool) -> None:
+    missing = set(named) - set(turns) - set(thoughts)
+    if missing:
+        raise NotFoundError(f"nothing with id {min(missing)} in this namespace: give ids of turns or thoughts")
+    if keep_source and list(turns):
+        raise InputError("a source cannot be kept where turns themselves are to be forgotten: name thoughts only")
+
+
+def _repeats(reader: Reader, gone: Sequence[str], namespace: Namespace) -> list[str]:
+    """Thoughts that say again what goes: equal, linked as similar, or of the same head and tail."""
+    if not gone:
+        return []
+    forgotten: list[Thought] = reader.get("thought", gone, namespace=namespace)
+    links = reader.edges(namespace=namespace, children=gone, relation="similar")
+    links += reader.edges(namespace=namespace, parents=gone, relation="similar")
+    found = {end for edge in links for end in (edge.child, edge.parent)}
+    texts = {normalise(t.text) for t in forgotten}
+    found |= _equal(reader, texts, namespace)
+    pairs = {(t.head, t.tail) for t in forgotten if t.head and t.tail}
+    if pairs:
+        found |= {t.id for t in reader.select("thought", namespace=namespace) if (t.head, t.tail) in pairs}
+    return sorted(found - set(gone))
+
+
+def _equal(reader: Reader, texts: Iterable[str], namespace: Namespace) -> set[str]:
+    where = {"text_digest": tuple(reader.digest(text) for text in texts)}
+    return {thought.id for thought in reader.select("thought", namespace=namespace, where=where)}
+
+
+def texts_of(reader: Reader, intent: ForgetPlan) -> list[str]:
+    """The normalised texts that a plan takes."""
+    turns: list[Turn] = reader.get("turn", intent.turns, namespace=intent.namespace)
+    thoughts: list[Thought] = reader.get("thought", intent.thoughts + intent.repeats, namespace=intent.namespace)
+    records: list[Turn | Thought] = [*turns, *thoughts]
+    return list(dict.fromkeys(normalise(record.text) for record in records))
+
+
+def is_telling(text: str) -> bool:
+    """Whether a normalised text is long enough for its words elsewhere to be a repetition ("Yes." is not)."""
+    return len(text) >= _SHORTEST_ECHO
+
+
+def with_echoes(reader: Reader, intent: ForgetPlan, texts: Sequence[str], candidates: Iterable[str]) -> ForgetPlan:
+    """The plan with the turns that stay but repeat one of its texts: word for word (of the candidates, turns that hold
+    all words of a text), or in an answer that it was recalled for."""
+    namespace = intent.namespace
+    telling = [text for text in texts if is_telling(text)]
+    saying: list[Turn] = reader.get("turn", list(dict.fromkeys(candidates)), namespace=namespace)
+    found = [turn.id for turn in saying if _says_any(normalise(turn.text), telling)]
+    found += _answers(reader, intent, texts)
+    echoes = [i for i in dict.fromkeys(found) if i not in set(intent.turns)]
+    return replace(
+        intent,
+        echoes=tuple(echoes),
+        chunks=tuple(chunk.id for chunk in _chunks_of(reader, [*intent.turns, *echoes], namespace)),
+        samples={**intent.samples, **_samples(reader, echoes, [], namespace)},
+    )
+
+
+def _says_any(said: str, texts: Iterable[str]) -> bool:
+    return any(text in said for text in texts)
+
+
+def _answers(reader: Reader, intent: ForgetPlan, texts: Sequence[str]) -> list[str]:
+    gone = [*intent.turns, *intent.thoughts, *intent.repeats]
+    children = {e.child for e in reader.edges(namespace=intent.namespace, parents=gone, relation="recalled")}
+    answers: list[Turn] = reader.get("turn", sorted(children), namespace=intent.namespace)
+    wordings = [words for words in (set(text.split()) for text in texts) if words]
+    return [a.id for a in answers if _repeats_any(set(normalise(a.text).split()), wordings)]
+
+
+def _repeats_any(said: set[str], wordings: Sequence[set[str]]) -> bool:
+    return any(len(said & words) >= max(2, _SHARED_WORDS * len(words)) for words in wordings)
+
+
+def _samples(reader: Reader, turns: Sequence[str], thoughts: Sequence[str], namespace: Namespace) -> dict[str, str]:
+    records = [*reader.get("turn", turns, namespace=namespace), *reader.get("thought", thoughts, namespace=namespace)]
+    return {record.id: record.text[:_SAMPLE] for record in records}
+
+
+def _chunks_of(reader: Reader, turn_ids: Sequence[str], namespace: Namespace) -> list[Chunk]:
+    """The chunks that hold these turns."""
+    seqs: dict[str, list[int]] = defaultdict(list)
+    for turn in reader.get("turn", turn_ids, namespace=namespace):
+        seqs[turn.session].append(turn.seq)
+    held: list[Chunk] = []
+    for session, places in seqs.items():
+        chunks = reader.select("chunk", namespace=namespace, where={"session": session}, order="first_seq")
+        held += [c for c in chunks if any(_holds(c, seq) for seq in places)]
+    return held
+
+
+def _holds(chunk: Chunk, seq: int) -> bool:
+    return chunk.first_seq <= seq and (chunk.last_seq is None or seq <= chunk.last_seq)
+
+
+def carry_out(writer: Writer, intent: ForgetPlan, *, now: datetime) -> dict[str, tuple[str, ...]]:
+    """Do what the plan says to what is still there; return the ids that went, by kind.
+
+    The caller erases the bytes afterwards (`Backend.erase`). Adapters are none yet: their tier comes on top of this.
+    """
+    namespace = intent.namespace
+    turns: list[Turn] = writer.get("turn", intent.turns + intent.echoes, namespace=namespace)
+    thoughts: list[Thought] = writer.get("thought", intent.thoughts + intent.repeats, namespace=namespace)
+    chunks = _chunks_of(writer, [t.id for t in turns], namespace)
+    keys = [key for key in map(external_key, turns) if key is not None]
+    if intent.keep_source:
+        keys += [suppression_key(t.text) for t in thoughts]
+    suppress(writer, keys, namespace=namespace, now=now)
+    _remove_thoughts(writer, thoughts, namespace)
+    _remove_turns(writer, [t.id for t in turns], namespace)
+    _mend_chunks(writer, chunks, namespace)
+    _forget_operations(writer, {t.id for t in turns} | {t.id for t in thoughts}, namespace)
+    return {
+        "turns": tuple(t.id for t in turns),
+        "chunks": tuple(c.id for c in chunks),
+        "thoughts": tuple(t.id for t in thoughts),
+        "adapters": (),
+    }
+
+
+def _remove_thoughts(writer: Writer, thoughts: Sequence[Thought], namespace: Namespace) -> None:
+    ids = [t.id for t in thoughts]
+    if not ids:
+        return
+    gone = set(ids)
+    pointing = list(writer.select("thought", namespace=namespace, where={"superseded_by": tuple(ids)}))
+    drop(writer, ids, namespace=namespace)
+    for thought in pointing:
+        if thought.id in gone:
+            continue
+        if thought.state == "merged":
+            revive(writer, thought)
+        else:
+            writer.replace([replace(thought, superseded_by=None)])
+
+
+def _remove_turns(writer: Writer, ids: Sequence[str], namespace: Namespace) -> None:
+    if not ids:
+        return
+    jobs = writer.select("job", namespace=namespace, where={"target": tuple(ids)})
+    writer.remove("job", [job.id for job in jobs], namespace=namespace)
+    writer.remove("turn", ids, namespace=namespace)
+
+
+def _mend_chunks(writer: Writer, chunks: Sequence[Chunk], namespace: Namespace) -> None:
+    """A chunk that lost a turn loses its summary; one that lost all is removed."""
+    empty = [c.id for c in chunks if not _count_turns(writer, c)]
+    writer.remove("chunk", empty, namespace=namespace)
+    writer.replace(replace(c, summary=None) for c in chunks if c.summary is not None and c.id not in set(empty))
+
+
+def _count_turns(reader: Reader, chunk: Chunk) -> int:
+    stop = chunk.last_seq + 1 if chunk.last_seq is not None else 2**62
+    where = {"session": chunk.session, "seq": range(chunk.first_seq, stop)}
+    return reader.count("turn", namespace=chunk.namespace, where=where)
+
+
+def _forget_operations(writer: Writer, gone: set[str], namespace: Namespace) -> None:
+    """Undo entries that name what went cannot be carried out any more."""
+    stale = [op.id for op in writer.select("operation", namespace=namespace) if gone & set(_ids_in(op.before.values()))]
+    writer.remove("operation", stale, namespace=namespace)
+
+
+def _ids_in(values: Iterable[object]) -> Iterable[str]:
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from (str(item) for item in value)

@@ -1,0 +1,564 @@
+"""Memory: the facade over ledger, episodes, thoughts, recall and forgetting. Thread-safe; each call is one transaction.
+
+Every method wants the namespace that it works in, a tuple of strings. Methods are synchronous; the same ones with an
+"a" in front are coroutines.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from agentmem import embedqueue, forget, ledger, thoughts, views
+from agentmem.bridge import to_async
+from agentmem.clock import as_utc, utc_now
+from agentmem.config import Settings, load_settings
+from agentmem.embedqueue import EmbedQueue, Progress, State
+from agentmem.errors import InputError
+from agentmem.ids import new_id
+from agentmem.interfaces import Backend, Clock, Embedder, Writer
+from agentmem.namespaces import check_namespace
+from agentmem.types import (
+    Edge,
+    ForgetPlan,
+    History,
+    Inserted,
+    Job,
+    Kind,
+    Namespace,
+    NewTurn,
+    Observed,
+    Operation,
+    Origin,
+    Part,
+    Precision,
+    Receipt,
+    Recollection,
+    Role,
+    SessionInfo,
+    Stats,
+    Thought,
+    ThoughtState,
+    Turn,
+    TurnStatus,
+)
+
+_BATCH = 500
+DEFAULT = ""
+"""The embedder that the settings name."""
+_CATCH_UP = 64
+"""Records that a recall embeds first when it may wait: what was just said, not the backlog of an ingest."""
+
+
+class Memory:
+    """An agent's memory in one store.
+
+    `store` is a path, a URL (`sqlite:///…`, `memory:`), an open Backend, or None for the settings' store. `embedder` is
+    "bundled", the name or path of a sentence-transformers model, an Embedder, or None for full text only (by default
+    what the settings name); it is loaded in the background at the first need. Raises StoreError where the store cannot
+    be opened.
+    """
+
+    def __init__(
+        self,
+        store: str | Path | Backend | None = None,
+        *,
+        embedder: Embedder | str | None = DEFAULT,
+        settings: Settings | None = None,
+        create: bool = True,
+        clock: Clock = utc_now,
+    ) -> None:
+        from agentmem.recall import RecallEngine
+
+        self.settings = settings or load_settings()
+        self.backend = self._open(self.settings.store if store is None else store, create)
+        self._clock = clock
+        self._engine = RecallEngine(self.backend)
+        self._queue = EmbedQueue(self.backend, self._engine, self._loader(embedder))
+        self._erasing = bool(self.backend.jobs(task="erase"))
+        self._finish_erasing()
+
+    def _open(self, store: str | Path | Backend, create: bool) -> Backend:
+        from agentmem.plugins import open_store
+
+        if isinstance(store, (str, Path)):
+            return open_store(str(store), self.settings, create=create)
+        return store
+
+    def _loader(self, embedder: Embedder | str | None) -> Any:
+        if embedder is None:
+            return None
+        if not isinstance(embedder, str):
+            return lambda: embedder
+        from agentmem.embed import load_embedder
+
+        return partial(load_embedder, embedder or self.settings.embedder, device=self.settings.embedder_device)
+
+    def __enter__(self) -> Memory:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the worker and close the store; what waits in the queue stays there."""
+        self._queue.close()
+        self._finish_erasing()
+        self.backend.close()
+
+    # -- the ledger ---------------------------------------------------------------------------------------------
+
+    def observe(
+        self,
+        role: Role,
+        content: str | Sequence[Part],
+        *,
+        namespace: Namespace,
+        session: str = "default",
+        speaker: str | None = None,
+        occurred_at: datetime | None = None,
+        zone: str = "UTC",
+        precision: Precision = "second",
+        source: str | None = None,
+        external_id: str | None = None,
+        parent_id: str | None = None,
+        status: TurnStatus = "complete",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Turn:
+        """Append one turn to the ledger; it is durable when this returns, and searchable by its words.
+
+        A turn known by (source, external_id) is returned as it is. Raises InputError for an empty or malformed turn,
+        ConflictError for one that was forgotten.
+        """
+        new = NewTurn(
+            role=role,
+            parts=ledger.as_parts(content),
+            session=session,
+            speaker=speaker,
+            occurred_at=occurred_at,
+            zone=zone,
+            precision=precision,
+            source=source,
+            external_id=external_id,
+            parent_id=parent_id,
+            status=status,
+            metadata=metadata or {},
+        )
+        checked = ledger.check_turn(new)
+        with self.backend.write() as writer:
+            turn = ledger.append_one(self._appender(writer, namespace), checked)
+        self._queue.wake()
+        return turn
+
+    def observe_many(self, turns: Iterable[NewTurn], *, namespace: Namespace) -> Observed:
+        """Append many turns, 500 a transaction, passing over the empty, the forgotten and the known (by source and id)."""
+        counts: list[Observed] = []
+        pending = iter(turns)
+        while batch := list(islice(pending, _BATCH)):
+            with self.backend.write() as writer:
+                counts.append(ledger.append_all(self._appender(writer, namespace), batch))
+        self._queue.wake()
+        return Observed(
+            added=tuple(chain.from_iterable(c.added for c in counts)),
+            known=sum(c.known for c in counts),
+            suppressed=sum(c.suppressed for c in counts),
+            empty=sum(c.empty for c in counts),
+        )
+
+    def _appender(self, writer: Writer, namespace: Namespace) -> ledger.Appender:
+        return ledger.Appender(writer, check_namespace(namespace), self._clock(), self.settings.chunk_turns)
+
+    def set_status(self, turn_id: str, status: TurnStatus, *, namespace: Namespace) -> Turn:
+        """Mark a turn as complete, cancelled or superseded; its content stays."""
+        namespace = check_namespace(namespace)
+        with self.backend.write() as writer:
+            turn = ledger.check_turn(replace(views.get_turn(writer, turn_id, namespace=namespace), status=status))
+            assert isinstance(turn, Turn)
+            writer.replace([turn])
+        return turn
+
+    def record_recalled(self, answer_id: str, items: Sequence[tuple[Kind, str]], *, namespace: Namespace) -> None:
+        """Note which records stood in the prompt of an answer, so that forgetting one of them can find the answer."""
+        edges = (Edge("turn", answer_id, kind, item, "recalled") for kind, item in items)
+        with self.backend.write() as writer:
+            writer.link(edges, namespace=check_namespace(namespace))
+
+    def get_turn(self, turn_id: str, *, namespace: Namespace) -> Turn:
+        with self.backend.read() as reader:
+            return views.get_turn(reader, turn_id, namespace=check_namespace(namespace))
+
+    def turns(
+        self, *, namespace: Namespace, session: str | None = None, limit: int | None = None, descending: bool = False
+    ) -> list[Turn]:
+        """Turns in the order they were recorded, or of one session in its order; the newest first if `descending`."""
+        where = None if session is None else {"session": session}
+        order = "id" if session is None else "seq"
+        with self.backend.read() as reader:
+            found = reader.select(
+                "turn",
+                namespace=check_namespace(namespace),
+                where=where,
+                order=order,
+                descending=descending,
+                limit=limit,
+            )
+            return list(found)
+
+    def sessions(self, *, namespace: Namespace) -> list[SessionInfo]:
+        with self.backend.read() as reader:
+            return reader.sessions(namespace=check_namespace(namespace))
+
+    def namespaces(self, root: Namespace = ()) -> list[Namespace]:
+        with self.backend.read() as reader:
+            return reader.namespaces(root=root)
+
+    # -- episodes -----------------------------------------------------------------------------------------------
+
+    def open_chunk(self, turn_id: str, *, namespace: Namespace, around: int = 0) -> list[Turn]:
+        """The turns of the chunk that holds a turn, and of `around` chunks on both sides of it in its session."""
+        with self.backend.read() as reader:
+            return views.chunk_around(reader, turn_id, namespace=check_namespace(namespace), around=around)
+
+    def rebuild_chunks(self, *, namespace: Namespace) -> int:
+        """Make all chunks anew from the ledger, by the settings' size; return how many there are."""
+        with self.backend.write() as writer:
+            return ledger.rebuild_chunks(
+                writer,
+                namespace=check_namespace(namespace),
+                now=self._clock(),
+                chunk_turns=self.settings.chunk_turns,
+            )
+
+    # -- thoughts -----------------------------------------------------------------------------------------------
+
+    def insert(
+        self,
+        text: str,
+        *,
+        namespace: Namespace,
+        sources: Sequence[str] = (),
+        head: str | None = None,
+        relation: str | None = None,
+        tail: str | None = None,
+        origin: Origin = "user",
+        trusted: bool = True,
+        valid_from: datetime | None = None,
+        supersedes: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Inserted:
+        """Remember a statement, or strengthen the live thought of equal text; `supersedes` retracts what it replaces.
+
+        `sources` are ids of turns; `valid_from` defaults to when the latest of them occurred, else to now. Raises
+        SecretError for a text that holds a secret.
+        """
+        namespace, now = check_namespace(namespace), self._clock()
+        given = {"head": head, "relation": relation, "tail": tail, "origin": origin, "trusted": trusted}
+        with self.backend.write() as writer:
+            if valid_from is None and sources:
+                turns: list[Turn] = writer.get("turn", sources, namespace=namespace)
+                valid_from = max((turn.occurred_at for turn in turns), default=None)
+            thought = thoughts.draft(
+                text, namespace=namespace, now=now, valid_from=valid_from, metadata=metadata or {}, **given
+            )
+            done = thoughts.insert(writer, thought, sources=sources)
+            if supersedes is not None:
+                until = thought.valid_from
+                thoughts.retract(
+                    writer, supersedes, namespace=namespace, now=now, superseded_by=done.thought.id, valid_to=until
+                )
+        self._queue.wake()
+        return done
+
+    def retract(
+        self,
+        thought_id: str,
+        *,
+        namespace: Namespace,
+        superseded_by: str | None = None,
+        valid_to: datetime | None = None,
+    ) -> Operation:
+        """Say that a thought is true no more (from `valid_to`, default now). It stays in history; `undo` revives it."""
+        namespace, now = check_namespace(namespace), self._clock()
+        with self.backend.write() as writer:
+            return thoughts.retract(
+                writer, thought_id, namespace=namespace, now=now, superseded_by=superseded_by, valid_to=valid_to or now
+            )
+
+    def merge(self, thought_ids: Sequence[str], text: str, *, namespace: Namespace) -> tuple[Thought, Operation]:
+        """Make one thought of several; it keeps their provenance, and `undo` or forgetting one of them dissolves it."""
+        with self.backend.write() as writer:
+            merged = thoughts.merge(writer, thought_ids, text, namespace=check_namespace(namespace), now=self._clock())
+        self._queue.wake()
+        return merged
+
+    def undo(self, operation_id: str | None = None, *, namespace: Namespace) -> Operation:
+        """Take back a merge or a retraction; None takes back the newest one that still stands."""
+        with self.backend.write() as writer:
+            return thoughts.undo(writer, operation_id, namespace=check_namespace(namespace), now=self._clock())
+
+    def get_thought(self, thought_id: str, *, namespace: Namespace) -> Thought:
+        with self.backend.read() as reader:
+            return views.get_thought(reader, thought_id, namespace=check_namespace(namespace))
+
+    def thoughts(
+        self,
+        *,
+        namespace: Namespace,
+        state: ThoughtState | None = "live",
+        as_of: datetime | None = None,
+        known_at: datetime | None = None,
+    ) -> list[Thought]:
+        """Thoughts in a state (None: any); with a date, those true at `as_of` by what was known at `known_at`."""
+        with self.backend.read() as reader:
+            return views.thoughts(
+                reader,
+                namespace=check_namespace(namespace),
+                state=state,
+                as_of=as_of and as_utc(as_of),
+                known_at=known_at and as_utc(known_at),
+                now=self._clock(),
+            )
+
+    def history(self, thought_id: str, *, namespace: Namespace) -> History:
+        with self.backend.read() as reader:
+            return views.history(reader, thought_id, namespace=check_namespace(namespace))
+
+    # -- recall -------------------------------------------------------------------------------------------------
+
+    def recall(
+        self,
+        query: str,
+        *,
+        namespace: Namespace,
+        k: int = 10,
+        budget: int | None = None,
+        subtree: bool = False,
+        session: str | None = None,
+        kinds: Sequence[Literal["turn", "thought"]] = ("turn", "thought"),
+        as_of: datetime | None = None,
+        known_at: datetime | None = None,
+        wait: float | None = None,
+    ) -> Recollection:
+        """The `k` best remembered things for a query, within `budget` tokens; no model call.
+
+        `wait` bounds the seconds to wait for the embedder (None: until it is up; 0: not at all): without it, full text
+        answers alone. `subtree` asks every namespace at or below this one. Raises InputError for an empty query,
+        EmbedderError where the embedder was waited for and failed.
+        """
+        namespace = check_namespace(namespace)
+        if not query.strip():
+            raise InputError("an empty query finds nothing: give words to recall by")
+        if k < 1:
+            raise InputError(f"k is the number of things to recall, at least 1; got {k}")
+        self._finish_erasing()
+        vector = self._vector(query, namespace, wait)
+        started = time.perf_counter()
+        ask = partial(
+            self._engine.recall,
+            query,
+            vector,
+            k=k,
+            budget=budget,
+            session=session,
+            kinds=kinds,
+            as_of=as_of and as_utc(as_of),
+            known_at=known_at and as_utc(known_at),
+        )
+        if not subtree:
+            items = ask(namespace=namespace)
+        else:
+            below = [(ns, item) for ns in self.namespaces(namespace) for item in ask(namespace=ns)]
+            below.sort(key=lambda pair: -pair[1].score)
+            items = [replace(item, source={**item.source, "namespace": list(ns)}) for ns, item in below[:k]]
+        elapsed = (time.perf_counter() - started) * 1000
+        return Recollection(query, tuple(items), dense=vector is not None, milliseconds=elapsed)
+
+    def _vector(self, query: str, namespace: Namespace, wait: float | None) -> Any:
+        embedder = self._queue.embedder(wait)
+        if embedder is None:
+            return None
+        if wait is None:
+            with self.backend.read() as reader:
+                waiting = reader.count("job", namespace=namespace, where={"task": "embed", "state": "queued"})
+            if waiting:
+                self._queue.work(_CATCH_UP)
+        return embedder.encode([query])[0]
+
+    @property
+    def embedder_state(self) -> State:
+        return self._queue.state
+
+    @property
+    def embedder_error(self) -> str | None:
+        return str(self._queue.error) if self._queue.error else None
+
+    def flush(self, *, progress: Progress | None = None) -> int:
+        """Do all waiting work in this thread: vectors, and erasures that an open read delayed. Returns vectors set."""
+        self._finish_erasing()
+        return self._queue.flush(progress)
+
+    def reindex(self, *, progress: Progress | None = None) -> int:
+        """Embed everything anew with this memory's embedder, whatever the vectors came from. Resumable: what was not
+        reached stays queued for the next `flush`."""
+        embedder = self._queue.adopt()
+        resuming = bool(self.backend.jobs(task="embed"))
+        with self.backend.write() as writer:
+            if embedqueue.identity_of(writer) != embedder.identity or not resuming:
+                self._queue_all(writer)
+            embedqueue.record_identity(writer, embedder.identity)
+        self._queue.adopted()
+        return self._queue.flush(progress)
+
+    def _queue_all(self, writer: Writer) -> None:
+        kinds: tuple[Kind, ...] = ("turn", "thought")
+        now = self._clock()
+        for namespace in writer.namespaces():
+            writer.clear_vectors(namespace=namespace)
+            stale = [job.id for job in writer.select("job", namespace=namespace, where={"task": "embed"})]
+            writer.remove("job", stale, namespace=namespace)
+            for kind in kinds:
+                ids = [record.id for record in writer.select(kind, namespace=namespace)]
+                writer.add(ledger.embed_job(kind, i, namespace=namespace, now=now) for i in ids)
+
+    # -- forgetting ---------------------------------------------------------------------------------------------
+
+    def plan_forget(
+        self,
+        ids: Sequence[str] = (),
+        *,
+        namespace: Namespace,
+        session: str | None = None,
+        before: datetime | None = None,
+        keep_source: bool = False,
+        repeats: bool = True,
+        echoes: bool = True,
+    ) -> ForgetPlan:
+        """What forgetting these turns and thoughts, a session, or all before a date would take. Changes nothing."""
+        namespace = check_namespace(namespace)
+        with self.backend.read() as reader:
+            named = list(dict.fromkeys([*ids, *self._turn_ids(reader, namespace, session, before)]))
+            plan = forget.plan(reader, named, namespace=namespace, keep_source=keep_source, repeats=repeats)
+            texts = forget.texts_of(reader, plan) if echoes and not keep_source else []
+        find = partial(self._engine.turns_with_all_terms, namespace=namespace)
+        candidates = list(chain.from_iterable(map(find, filter(forget.is_telling, texts))))
+        if not texts:
+            return plan
+        with self.backend.read() as reader:
+            return forget.with_echoes(reader, plan, texts, candidates)
+
+    @staticmethod
+    def _turn_ids(reader: Any, namespace: Namespace, session: str | None, before: datetime | None) -> list[str]:
+        if session is None and before is None:
+            return []
+        where = None if session is None else {"session": session}
+        turns = reader.select("turn", namespace=namespace, where=where)
+        return [turn.id for turn in turns if before is None or turn.occurred_at < as_utc(before)]
+
+    def forget(
+        self,
+        what: ForgetPlan | Sequence[str],
+        *,
+        namespace: Namespace,
+        keep_source: bool = False,
+        repeats: bool = True,
+        echoes: bool = True,
+    ) -> Receipt:
+        """Erase what a plan lists, or what a plan for these ids would list; the receipt says what went.
+
+        `keep_source` leaves the turns and records that the thoughts must not come back from them.
+        """
+        namespace = check_namespace(namespace)
+        if not isinstance(what, ForgetPlan):
+            what = self.plan_forget(what, namespace=namespace, keep_source=keep_source, repeats=repeats, echoes=echoes)
+        if what.namespace != namespace:
+            raise InputError("this plan was made for another namespace: plan again in this one")
+        with self.backend.write() as writer:
+            gone = forget.carry_out(writer, what, now=self._clock())
+        return self._receipt(gone, what.restored)
+
+    def erase(self, *, namespace: Namespace) -> Receipt:
+        """Erase everything of exactly this namespace."""
+        namespace = check_namespace(namespace)
+        kinds: tuple[Kind, ...] = ("turn", "chunk", "thought")
+        with self.backend.write() as writer:
+            gone = {f"{kind}s": tuple(r.id for r in writer.select(kind, namespace=namespace)) for kind in kinds}
+            writer.remove_namespace(namespace=namespace)
+        self._engine.drop(namespace)
+        self.backend.reclaim()
+        return self._receipt({**gone, "adapters": ()}, ())
+
+    def expire(self, *, namespace: Namespace, older_than: timedelta) -> Receipt | None:
+        """Forget turns that occurred longer ago than this, and what was derived from them; None if there are none."""
+        before = self._clock() - older_than
+        plan = self.plan_forget(namespace=namespace, before=before, repeats=False, echoes=False)
+        return self.forget(plan, namespace=namespace) if plan.turns else None
+
+    def _receipt(self, gone: Mapping[str, tuple[str, ...]], restored: tuple[str, ...]) -> Receipt:
+        from agentmem.transfer import copies
+
+        self._erasing = not self.backend.erase()
+        now = self._clock()
+        if self._erasing:
+            job = Job(
+                id=new_id(),
+                namespace=("agentmem",),
+                task="erase",
+                target_kind="store",
+                target="",
+                recorded_at=now,
+                run_after=now,
+            )
+            with self.backend.write() as writer:
+                writer.add([job])
+        with self.backend.read() as reader:
+            made = tuple(copies(reader))
+        return Receipt(gone, restored, "pending" if self._erasing else "done", made, now)
+
+    def _finish_erasing(self) -> None:
+        """Try again what an open read in another process delayed."""
+        if not self._erasing or not self.backend.erase():
+            return
+        done = self.backend.jobs(task="erase")
+        with self.backend.write() as writer:
+            for job in done:
+                writer.remove("job", [job.id], namespace=job.namespace)
+        self._erasing = False
+
+    # -- the store ----------------------------------------------------------------------------------------------
+
+    def resolve(self, shortened: str, *, namespace: Namespace) -> tuple[Kind, str]:
+        """Kind and id of the turn or thought whose id is, begins or ends with `shortened`."""
+        with self.backend.read() as reader:
+            return views.resolve(reader, shortened, namespace=check_namespace(namespace))
+
+    def stats(self, *, namespace: Namespace) -> Stats:
+        return views.stats(self.backend, namespace=check_namespace(namespace))
+
+    def backup(self, path: str | Path) -> None:
+        """Write a consistent, verified copy of the store; later receipts name it as the user's to remove."""
+        from agentmem.transfer import remember_copy
+
+        self.backend.backup(Path(path))
+        remember_copy(self.backend, Path(path), "backup", self._clock)
+
+    aobserve = to_async(observe)
+    aobserve_many = to_async(observe_many)
+    ainsert = to_async(insert)
+    aretract = to_async(retract)
+    amerge = to_async(merge)
+    aundo = to_async(undo)
+    aplan_forget = to_async(plan_forget)
+    aforget = to_async(forget)
+    aerase = to_async(erase)
+    arecall = to_async(recall)
+    aopen_chunk = to_async(open_chunk)
+    aflush = to_async(flush)
