@@ -1,0 +1,314 @@
+"""Recall: what of a namespace bears on a query, by rank, each item with the reasons why.
+
+`RecallItem.signals` holds what adds up to the score, under the names of `fusion.Fused.contributions` (meaning, words,
+neighbours, chunk, session, speaker, asker; zero ones left out), and besides them the MEASURES, which are not part of
+the sum but say how far an item answers at all:
+
+- "coverage": share (0 … 1) of the query's distinct stems that the item holds, weighted by rarity (idf); stems that
+  occur nowhere in the namespace count in the whole.
+- "context": the same for the item together with the turns beside it.
+- "cosine": cosine of the query's and the item's vector; absent without vectors.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentmem.cache import NEVER, STATES, THOUGHT, TURN, NamespaceCache
+from agentmem.clock import utc_now
+from agentmem.errors import EmbedderMismatchError
+from agentmem.fusion import DEFAULT, Fused, Query, Weights, fuse
+from agentmem.interfaces import Backend, Clock, Reader
+from agentmem.text import index_text, normalise, stems
+from agentmem.types import Kind, Namespace, RecallItem, Thought, Turn
+
+MEASURES = ("coverage", "context", "cosine")
+_SHOWN_SHARE = 0.1
+_KINDS: dict[Kind, int] = {"turn": TURN, "thought": THOUGHT}
+_SHOWN = {"neighbours": "neighbours", "chunk": "its chunk", "session": "its session", "speaker": "named speaker"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Picked:
+    """A record chosen for the answer, with how many near-equal ones it stands for."""
+
+    doc: int
+    record: Turn | Thought
+    repeats: int
+
+
+class RecallEngine:
+    """Searches a backend's namespaces through caches in RAM. Thread-safe.
+
+    Not to be called by a thread that is inside a write transaction: another one may wait for it while holding a cache.
+    """
+
+    def __init__(self, backend: Backend, *, clock: Clock = utc_now, weights: Weights = DEFAULT) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._weights = weights
+        self._caches: dict[Namespace, NamespaceCache] = {}
+        self._lock = threading.Lock()
+
+    def recall(
+        self,
+        query: str,
+        vector: NDArray[np.float32] | None,
+        *,
+        namespace: Namespace,
+        k: int = 10,
+        budget: int | None = None,
+        session: str | None = None,
+        kinds: Sequence[Kind] = ("turn", "thought"),
+        as_of: datetime | None = None,
+        known_at: datetime | None = None,
+    ) -> list[RecallItem]:
+        """The `k` best items by rank, near-equal ones taken once, together of at most `budget` tokens.
+
+        `vector` is the query's unit vector, shape (dimension,), or None: full text alone. `session` leaves that
+        session's turns only. `as_of` asks what was true at a time, `known_at` what was recorded by then; without them
+        thoughts are those valid now. Superseded turns never come back. Raises EmbedderMismatchError where the vector's
+        dimension is not that of the vectors held.
+        """
+        asked = Query(query, vector)
+        cache = self._cache(namespace)
+        with cache.lock, self._backend.read() as reader:
+            cache.refresh(reader)
+            _check_dimension(cache, vector)
+            if not len(cache):
+                return []
+            fused = fuse(cache, asked, self._weights)
+            allowed = self._allowed(cache, session, kinds, as_of, known_at) & (fused.score > 0)
+            return _items(reader, cache, fused, asked, _pick(reader, cache, fused.score, allowed, k, budget))
+
+    def turns_with_all_terms(self, text: str, *, namespace: Namespace) -> list[str]:
+        """Ids of the turns whose stems include every stem of `text`; none when it has no stems."""
+        with self._current(namespace) as cache:
+            found = cache.postings.holding_all(stems(text))
+            return [cache.ids[doc] for doc in found if cache.columns["kind"][doc] == TURN]
+
+    def nearest_thoughts(
+        self, vector: NDArray[np.float32], *, namespace: Namespace, k: int = 5
+    ) -> list[tuple[str, float]]:
+        """Ids and cosines of the live thoughts nearest to a unit vector, nearest first."""
+        with self._current(namespace) as cache:
+            _check_dimension(cache, vector)
+            columns, size = cache.columns, len(cache)
+            thoughts = cache.live[:size] & (columns["kind"] == THOUGHT) & (columns["state"] == STATES.index("live"))
+            cosines = cache.vectors.scores(vector, size)
+            docs = _best(cosines, thoughts & cache.vectors.present(size), k)
+            return [(cache.ids[doc], float(cosines[doc])) for doc in docs]
+
+    def drop(self, namespace: Namespace) -> None:
+        """Let go of everything held in RAM of a namespace."""
+        with self._lock:
+            self._caches.pop(namespace, None)
+
+    def _cache(self, namespace: Namespace) -> NamespaceCache:
+        with self._lock:
+            if namespace not in self._caches:
+                self._caches[namespace] = NamespaceCache(namespace)
+            return self._caches[namespace]
+
+    @contextmanager
+    def _current(self, namespace: Namespace) -> Iterator[NamespaceCache]:
+        cache = self._cache(namespace)
+        with cache.lock:
+            with self._backend.read() as reader:
+                cache.refresh(reader)
+            yield cache
+
+    def _allowed(
+        self,
+        cache: NamespaceCache,
+        session: str | None,
+        kinds: Sequence[Kind],
+        as_of: datetime | None,
+        known_at: datetime | None,
+    ) -> NDArray[np.bool_]:
+        """Which documents the conditions let through, shape (documents,)."""
+        columns = cache.columns
+        wanted = [number for kind, number in _KINDS.items() if kind in kinds]
+        allowed: NDArray[np.bool_] = cache.live[: len(cache)] & np.isin(columns["kind"], wanted)
+        allowed &= columns["state"] != STATES.index("superseded")
+        if session is not None:
+            allowed &= columns["session"] == cache.sessions.number(session)
+        at = as_of.timestamp() if as_of is not None else self._clock().timestamp()
+        return allowed & _true_then(cache, at, None if known_at is None else known_at.timestamp())
+
+
+def _true_then(cache: NamespaceCache, as_of: float, known_at: float | None) -> NDArray[np.bool_]:
+    """Documents that held at `as_of` by what was known at `known_at`: `thoughts.is_valid` over arrays, and the turns
+    that were said by then."""
+    columns, gone = cache.columns, cache.columns["gone"]
+    allowed = np.ones(len(cache), dtype=np.bool_)
+    untouched = np.zeros(len(cache), dtype=np.bool_)
+    if known_at is not None:
+        allowed = columns["recorded"] <= known_at
+        untouched = (gone > known_at) & (gone < NEVER)
+    ended = np.where(untouched, NEVER, columns["until"])
+    merged = (columns["state"] == STATES.index("merged")) & ~untouched
+    allowed &= ~merged & (columns["at"] <= as_of) & (as_of < ended)
+    return allowed
+
+
+def _check_dimension(cache: NamespaceCache, vector: NDArray[np.float32] | None) -> None:
+    if vector is not None and len(cache.vectors) and cache.vectors.dimension != len(vector):
+        raise EmbedderMismatchError(
+            f"the query's vector has {len(vector)} numbers, those in the store {cache.vectors.dimension}: "
+            "use the embedder that made them, or run `agentmem reindex`"
+        )
+
+
+def _best(scores: NDArray[np.float32], allowed: NDArray[np.bool_], k: int) -> list[int]:
+    """The `k` highest-scored documents among those allowed, best first; of equals the earlier."""
+    docs = np.flatnonzero(allowed)
+    if len(docs) > k:
+        docs = docs[np.sort(np.argpartition(-scores[docs], k - 1)[:k])] if k > 0 else docs[:0]
+    return [int(doc) for doc in docs[np.argsort(-scores[docs], kind="stable")]]
+
+
+def _pick(
+    reader: Reader,
+    cache: NamespaceCache,
+    scores: NDArray[np.float32],
+    allowed: NDArray[np.bool_],
+    k: int,
+    budget: int | None,
+) -> list[_Picked]:
+    """Walk down the ranking, passing over what says the same as a better one and what the budget has no room for."""
+    total, wanted = int(np.count_nonzero(allowed)), 2 * k + 8
+    while True:
+        walk = _Walk(reader, cache, k, budget)
+        for doc in _best(scores, allowed, wanted):
+            walk.visit(doc)
+        if len(walk.picked) == k or wanted >= total:
+            return walk.fetched()
+        wanted *= 4
+
+
+@dataclass
+class _Walk:
+    """Chooses among documents offered best first."""
+
+    reader: Reader
+    cache: NamespaceCache
+    k: int
+    budget: int | None
+    picked: dict[int, int] = field(default_factory=dict)
+    _alike: dict[tuple[int, int, frozenset[int]], list[int]] = field(default_factory=dict)
+
+    def visit(self, doc: int) -> None:
+        columns = self.cache.columns
+        key = (int(columns["kind"][doc]), int(columns["role"][doc]), self.cache.postings.signature(doc))
+        alike = self._alike.get(key, [])
+        same = next((other for other in alike if _says(self._record(other)) == _says(self._record(doc))), None)
+        if same is not None:
+            self.picked[same] += 1
+        elif len(self.picked) < self.k and self._fits(int(columns["tokens"][doc])):
+            self.picked[doc] = 1
+            self._alike[key] = [*alike, doc]
+
+    def _fits(self, tokens: int) -> bool:
+        if self.budget is None:
+            return True
+        if tokens <= self.budget:
+            self.budget -= tokens
+            return True
+        return False
+
+    def _record(self, doc: int) -> Turn | Thought:
+        return _records(self.reader, self.cache, [doc])[doc]
+
+    def fetched(self) -> list[_Picked]:
+        records = _records(self.reader, self.cache, list(self.picked))
+        return [_Picked(doc, records[doc], repeats) for doc, repeats in self.picked.items()]
+
+
+def _says(record: Turn | Thought) -> tuple[str, ...]:
+    """What must be equal too before two records of one kind, role and set of stems say the same.
+
+    Stems in order, so that "A loves B" is not "B loves A"; the text itself where stop words are all there is.
+    """
+    return tuple(stems(index_text(record))) or (normalise(index_text(record)),)
+
+
+def _records(reader: Reader, cache: NamespaceCache, docs: Sequence[int]) -> dict[int, Turn | Thought]:
+    found: dict[int, Turn | Thought] = {}
+    for kind, number in _KINDS.items():
+        ids = [cache.ids[doc] for doc in docs if cache.columns["kind"][doc] == number]
+        if ids:
+            found |= {cache.doc_of[r.id]: r for r in reader.get(kind, ids, namespace=cache.namespace)}
+    return found
+
+
+def _items(
+    reader: Reader, cache: NamespaceCache, fused: Fused, query: Query, picked: Sequence[_Picked]
+) -> list[RecallItem]:
+    thoughts = [p.record.id for p in picked if isinstance(p.record, Thought)]
+    origins = _source_turns(reader, cache.namespace, thoughts) if thoughts else {}
+    return [
+        RecallItem(
+            id=p.record.id,
+            kind="thought" if isinstance(p.record, Thought) else "turn",
+            text=p.record.text,
+            score=float(fused.score[p.doc]),
+            time=p.record.valid_from if isinstance(p.record, Thought) else p.record.occurred_at,
+            source=_source(p.record, origins),
+            why=_why(cache, fused, query, p),
+            signals=_signals(cache, fused, query, p.doc),
+        )
+        for p in picked
+    ]
+
+
+def _source_turns(reader: Reader, namespace: Namespace, thoughts: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for edge in reader.edges(namespace=namespace, children=thoughts, relation="source"):
+        found.setdefault(edge.child, []).append(edge.parent)
+    return found
+
+
+def _source(record: Turn | Thought, origins: Mapping[str, list[str]]) -> dict[str, Any]:
+    if isinstance(record, Thought):
+        return {"origin": record.origin, "trusted": record.trusted, "turns": origins.get(record.id, [])}
+    fields = {name: getattr(record, name) for name in ("session", "seq", "role", "speaker", "source", "external_id")}
+    return {**record.metadata, **fields}
+
+
+def _signals(cache: NamespaceCache, fused: Fused, query: Query, doc: int) -> dict[str, float]:
+    signals = {name: float(values[doc]) for name, values in fused.contributions.items() if values[doc]}
+    signals["coverage"] = float(fused.coverage[doc])
+    signals["context"] = _context(cache, query, doc)
+    if cache.vectors.holds(doc) and query.vector is not None:
+        signals["cosine"] = float(fused.cosine[doc])
+    return signals
+
+
+def _context(cache: NamespaceCache, query: Query, doc: int) -> float:
+    layout = cache.layout()
+    docs = [int(d) for d in (layout.before[doc], doc, layout.after[doc]) if d >= 0]
+    return cache.postings.joint_coverage(query.stems, docs)
+
+
+def _why(cache: NamespaceCache, fused: Fused, query: Query, picked: _Picked) -> str:
+    """In short words: the query's words it holds, how near it is in meaning, and what else raised it notably."""
+    doc, reasons = picked.doc, []
+    matched = [word for word in query.shown if cache.postings.holds(query.shown[word], doc)]
+    if matched:
+        reasons.append("words " + ", ".join(matched))
+    if query.vector is not None and cache.vectors.holds(doc):
+        reasons.append(f"meaning {fused.cosine[doc]:.2f}")
+    least = _SHOWN_SHARE * fused.score[doc]
+    reasons += [said for name, said in _SHOWN.items() if fused.contributions[name][doc] >= least > 0]
+    if picked.repeats > 1:
+        reasons.append(f"said {picked.repeats} times")
+    return " · ".join(reasons)

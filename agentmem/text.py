@@ -1,0 +1,89 @@
+"""From text to what is indexed: stems for the postings, the text that is embedded, equality, rough token counts."""
+
+from __future__ import annotations
+
+import re
+import threading
+import unicodedata
+from collections.abc import Iterator
+
+import Stemmer  # type: ignore[import-not-found]
+
+from agentmem.digests import normalise
+from agentmem.types import NewTurn, Thought
+
+__all__ = ["STOP_WORDS", "count_tokens", "embedding_text", "index_text", "normalise", "stems", "words"]
+
+_NUMBER = r"\d+(?:[.,]\d+)*"
+_LETTERS = r"[^\W\d_]"
+_TOKEN = re.compile(rf"{_NUMBER}|{_LETTERS}(?:[^\W_]|['\u2019](?={_LETTERS}))*")
+_CJK = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]{2,}")
+_SUFFIX = re.compile("'(?:s|m|re|ve|ll|d)$")
+_BYTES_PER_TOKEN = 4
+
+# Words that carry no topic. Negations are not among them: "is allergic" and "is not allergic" must stay apart.
+_STOP_WORDS_TEXT = """
+    a about am an and any are as at be been being but by can could did do does doing for from had has have having he
+    her hers him his how i if in into is it its just like me might mine more most my of on or our ours out over
+    shall she should so some such than that the their theirs them then there these they this those to too up us very
+    was we were what when where which while who whom whose why will with would you your yours st nd rd th
+"""
+STOP_WORDS = frozenset(_STOP_WORDS_TEXT.split())
+_local = threading.local()
+
+
+def _stemmer() -> Stemmer.Stemmer:
+    # One per thread, and without its own memo: a stemmer's memo would keep words that were forgotten.
+    if not hasattr(_local, "stemmer"):
+        _local.stemmer = Stemmer.Stemmer("english", 0)
+    stemmer: Stemmer.Stemmer = _local.stemmer
+    return stemmer
+
+
+def words(text: str) -> list[str]:
+    """Lower-cased words and numbers of `text` in order, possessives and contractions opened, stop words included.
+
+    "Anna's 1,000 km on 2023-05-07" → anna 1000 km on 2023 05 07; "can't" → not; runs of Chinese or Japanese characters
+    come as overlapping pairs, since nothing stands between their words.
+    """
+    folded = unicodedata.normalize("NFKC", text).lower().replace("\u2019", "'")
+    return [word for token in _TOKEN.findall(folded) for word in _open(token)]
+
+
+def _open(token: str) -> Iterator[str]:
+    if token[0].isdigit():
+        yield token.replace(",", "")
+    elif token.isascii() and "'" not in token:
+        yield token
+    elif token.endswith("n't"):
+        yield "not"
+    elif _CJK.fullmatch(token):
+        yield from (token[i : i + 2] for i in range(len(token) - 1))
+    else:
+        yield _SUFFIX.sub("", token)
+
+
+def stems(text: str) -> list[str]:
+    """English stems (Snowball) of the words of `text` in order, without stop words, numbers kept."""
+    stemmed: list[str] = _stemmer().stemWords([word for word in words(text) if word not in STOP_WORDS])
+    return stemmed
+
+
+def count_tokens(text: str) -> int:
+    """A rough count of a language model's tokens, for budgets: a quarter of the UTF-8 bytes, at least 1."""
+    return len(text.encode("utf-8", "replace")) // _BYTES_PER_TOKEN + 1
+
+
+def index_text(record: NewTurn | Thought) -> str:
+    """What full text indexes of a turn or thought: who said it, and what."""
+    return _labelled(record)
+
+
+def embedding_text(record: NewTurn | Thought) -> str:
+    """What is embedded of a turn or thought: who said it, and what."""
+    return _labelled(record)
+
+
+def _labelled(record: NewTurn | Thought) -> str:
+    speaker = record.speaker if isinstance(record, NewTurn) else None
+    return f"{speaker}: {record.text}" if speaker else record.text
