@@ -123,6 +123,7 @@ def _successors(reader: Reader, thought: Thought, namespace: Namespace) -> Itera
 
 
 def stats(backend: Backend, *, namespace: Namespace) -> Stats:
+    jobs = [job.state for job in backend.jobs()]
     with backend.read() as reader:
         identity = identity_of(reader)
         every = reader.count("thought", namespace=namespace)
@@ -133,8 +134,8 @@ def stats(backend: Backend, *, namespace: Namespace) -> Stats:
             chunks=reader.count("chunk", namespace=namespace),
             thoughts=live,
             retracted=every - live,
-            waiting=len(backend.jobs(state="queued")),
-            parked=len(backend.jobs(state="parked")),
+            waiting=jobs.count("queued"),
+            parked=jobs.count("parked"),
             bytes=backend.size(),
             embedder=identity.name if identity else None,
         )
