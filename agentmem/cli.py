@@ -1,0 +1,133 @@
+"""`agentmem`: the command line. Commands live in `agentmem.commands`; here errors become one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
+
+import click
+
+from agentmem.commands import about, forgetting, ingesting, recalling, store, talking, thinking
+from agentmem.commands.common import Call, common
+from agentmem.errors import AgentmemError
+
+INTERRUPTED = 130
+"""The shell's code for a program stopped by Ctrl-C."""
+_BUG = 70
+
+
+class Root(click.Group):
+    """The group of all commands. Whatever goes wrong ends in one line on stderr and an exit code."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **kwargs)
+        prepare_streams()
+        sys.exit(guard(lambda: super(Root, self).main(*args, standalone_mode=False, **kwargs)))
+
+
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=lambda c, _p, v: _version(c, v))
+@common
+def cli(call: Call) -> None:
+    """A memory that lasts, for language-model agents: talk, remember, recall, forget.
+
+    Settings come from arguments, AGENTMEM_* variables and the settings file, in this order (`agentmem settings show`).
+    """
+    from agentmem import logs
+
+    logs.set_up(verbose=call.verbose)
+
+
+def _version(ctx: click.Context, wanted: bool) -> None:
+    if wanted:
+        from agentmem.plugins import agentmem_version
+
+        click.echo(f"agentmem {agentmem_version()}")
+        ctx.exit()
+
+
+for module in (talking, ingesting, recalling, thinking, forgetting, store, about):
+    for command in module.COMMANDS:
+        cli.add_command(command)
+
+
+def main() -> NoReturn:
+    """The entry point of the `agentmem` script."""
+    from agentmem.offline import go_offline
+
+    go_offline()
+    cli.main(prog_name="agentmem")
+    raise AssertionError("unreachable: main exits")
+
+
+def guard(run: Callable[[], Any]) -> int:
+    """Run a command; return its exit code, having said in one line what went wrong."""
+    try:
+        code = run()
+    except AgentmemError as error:
+        return _fail(str(error), error.exit_code, error)
+    except click.UsageError as error:
+        return _fail(_usage(error), error.exit_code, error)
+    except click.ClickException as error:
+        return _fail(error.format_message(), error.exit_code, error)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted; what was acknowledged is kept", INTERRUPTED)
+    except OSError as error:
+        return _fail(_os_message(error), 1, error)
+    except MemoryError as error:
+        return _fail("out of memory", 1, error)
+    except Exception as error:  # the last resort of a program: no stack trace for a person at a terminal
+        return _fail(_bug(error), _BUG, error)
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, code: int, error: BaseException | None = None) -> int:
+    from agentmem.logs import LOGGER
+
+    line = " ".join(message.split())
+    click.echo(click.style("error:", fg="red") + f" {line}", err=True)
+    if error is not None:
+        LOGGER.debug("where it came from", exc_info=error)
+    return code
+
+
+def _usage(error: click.UsageError) -> str:
+    hint = f" (see `{error.ctx.command_path} --help`)" if error.ctx else ""
+    return error.format_message().rstrip(".") + hint
+
+
+def _os_message(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
+
+
+def _bug(error: Exception) -> str:
+    """The kind of error and its place, not its message: that may hold what was said."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f" in {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace is not None else ""
+    return (
+        f"unexpected {type(error).__name__}{place}: this is a fault in agentmem; please report it to the project with the "
+        "output of the same command under --verbose"
+    )
+
+
+def prepare_streams() -> None:
+    """Print whatever was remembered on whatever terminal: what it cannot show is escaped instead of raising."""
+    for stream in (sys.stdout, sys.stderr):
+        _escape_unprintable(stream)
+
+
+def _escape_unprintable(stream: TextIO) -> None:
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+
+
+if os.environ.get("NO_COLOR"):
+    cli.context_settings["color"] = False

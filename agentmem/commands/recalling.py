@@ -1,0 +1,141 @@
+"""Looking things up: `recall` and `sessions`."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+
+import click
+
+from agentmem.commands.common import Call, Moment, common, json_option
+from agentmem.commands.output import as_json, item_json, minute, one_line, print_json, say, short_id, table
+from agentmem.commands.talking import words
+from agentmem.errors import NotFoundError
+from agentmem.types import RecallItem, Recollection, Turn
+
+
+@click.command()
+@click.argument("query", nargs=-1, required=True)
+@click.option("-k", "count", type=click.IntRange(1, 1000), help="How many things at most.  [default: recall_items]")
+@click.option("--budget", type=click.IntRange(1), metavar="TOKENS", help="Their length at most, in tokens.")
+@click.option("--as-of", type=Moment(end=True), help="What was true then.")
+@click.option("--known-at", type=Moment(end=True), help="What was known then.")
+@click.option("--session", metavar="NAME", help="Only from this session.")
+@click.option("--subtree", is_flag=True, help="Also from the namespaces below this one.")
+@json_option
+@common
+def recall(
+    call: Call,
+    query: tuple[str, ...],
+    count: int | None,
+    budget: int | None,
+    as_of: datetime | None,
+    known_at: datetime | None,
+    session: str | None,
+    subtree: bool,
+) -> None:
+    """Show the remembered turns and thoughts that bear on QUERY, best first, and why. No model is asked."""
+    with call.memory(embed=True) as memory:
+        found = memory.recall(
+            words(query),
+            namespace=call.namespace,
+            k=count or call.settings.recall_items,
+            budget=budget,
+            session=session,
+            subtree=subtree,
+            as_of=as_of,
+            known_at=known_at,
+        )
+    if call.as_json:
+        print_json({"items": [item_json(item) for item in found.items]})
+    else:
+        _show(found)
+
+
+def _show(found: Recollection) -> None:
+    if not found.items:
+        say("nothing is remembered that bears on this", dim=True, err=True)
+    elif not sys.stdout.isatty():
+        table((), ((i.id, f"{i.score:.4f}", minute(i.time), _where(i), i.text) for i in found.items))
+    else:
+        for rank, item in enumerate(found.items, 1):
+            _show_item(rank, item)
+
+
+def _show_item(rank: int, item: RecallItem) -> None:
+    say(f"{rank:2}. {minute(item.time)}  {_where(item)}  {short_id(item.id)}", dim=True)
+    say(f"    {one_line(item.text)}")
+    say(f"    {item.score:.3f}: {item.why}", dim=True)
+
+
+def _where(item: RecallItem) -> str:
+    if item.kind == "thought":
+        return f"thought ({item.source.get('origin', 'user')})"
+    speaker = item.source.get("speaker") or item.source.get("role", "")
+    return f"{speaker} in {item.source.get('session', '')}"
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@common
+@click.pass_context
+def sessions(ctx: click.Context, call: Call) -> None:
+    """The sessions that are remembered, the latest first; `show` prints one."""
+    if ctx.invoked_subcommand is None:
+        _list_sessions(call)
+
+
+@sessions.command("list")
+@json_option
+@common
+def list_sessions(call: Call) -> None:
+    """List the sessions, the latest first."""
+    _list_sessions(call)
+
+
+def _list_sessions(call: Call) -> None:
+    with call.memory() as memory:
+        found = memory.sessions(namespace=call.namespace)
+    if call.as_json:
+        print_json({"sessions": found})
+    else:
+        rows = ((minute(s.last_at), s.turns, s.session) for s in found)
+        table(("last turn", "turns", "session"), rows)
+
+
+@sessions.command("show")
+@click.argument("session", required=False)
+@click.option("--around", metavar="ID", help="Instead of a session: what stood around this turn.")
+@json_option
+@common
+def show_session(call: Call, session: str | None, around: str | None) -> None:
+    """Print the turns of SESSION in their order."""
+    if (session is None) == (around is None):
+        raise click.UsageError("give a session, or a turn with --around")
+    with call.memory() as memory:
+        if around is not None:
+            turn_id = call.resolve(memory, around, "turn")
+            turns = memory.open_chunk(turn_id, namespace=call.namespace)
+        else:
+            turns = memory.turns(namespace=call.namespace, session=session)
+    if not turns:
+        raise NotFoundError(f"no session {session!r} in this namespace: `agentmem sessions` lists them")
+    if call.as_json:
+        print_json({"turns": [turn_json(turn) for turn in turns]})
+    else:
+        _show_turns(turns, around)
+
+
+def _show_turns(turns: list[Turn], around: str | None) -> None:
+    for turn in turns:
+        marked = around is not None and (turn.id.startswith(around) or turn.id.endswith(around))
+        state = "" if turn.status == "complete" else f" [{turn.status}]"
+        say(f"{minute(turn.occurred_at)}  {turn.speaker or turn.role}{state}  {short_id(turn.id)}", dim=True)
+        say(turn.text, bold=marked)
+
+
+def turn_json(turn: Turn) -> dict[str, object]:
+    return {**as_json(turn), "text": turn.text}
+
+
+COMMANDS = (recall, sessions)

@@ -1,0 +1,152 @@
+"""The store itself: `stats`, `doctor`, `export` and `import`, `backup` and `restore`, `reindex`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from agentmem.commands.common import Call, common, json_option, yes_option
+from agentmem.commands.output import as_json, print_json, say, table
+from agentmem.commands.progress import progress
+from agentmem.errors import InputError
+from agentmem.namespaces import format_namespace
+
+
+@click.command()
+@json_option
+@common
+def stats(call: Call) -> None:
+    """Count what is remembered."""
+    with call.memory() as memory:
+        found = memory.stats(namespace=call.namespace)
+        url = memory.backend.url
+    if call.as_json:
+        print_json({"store": url, "namespace": list(call.namespace), **as_json(found)})
+        return
+    shown = {"store": url, "namespace": format_namespace(call.namespace), **as_json(found)}
+    shown["bytes"] = human_bytes(found.bytes) if sys.stdout.isatty() else found.bytes
+    shown["embedder"] = found.embedder or "none yet"
+    table(("", ""), shown.items())
+
+
+def human_bytes(count: int) -> str:
+    size = float(count)
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+@click.command()
+@click.option("--model", metavar="NAME", help="The model to look for.")
+@click.option("--base-url", metavar="URL", help="The server to look for it at.")
+@json_option
+@common
+def doctor(call: Call, model: str | None, base_url: str | None) -> None:
+    """Look for faults in the settings, the store, the embedder and the model server, and say how to mend them.
+
+    Exits with 1 where there is a fault.
+    """
+    from agentmem.doctor import examine
+
+    findings = examine(call.with_settings(model=model, base_url=base_url).overrides)
+    faults = [finding for finding in findings if finding.state == "fault"]
+    if call.as_json:
+        print_json({"ok": not faults, "findings": findings})
+    else:
+        rows = ((f.state, f.name, f.detail + (f"\n→ {f.remedy}" if f.remedy else "")) for f in findings)
+        table(("", "", ""), rows)
+    if faults:
+        raise click.exceptions.Exit(1)
+
+
+@click.command("export")
+@click.argument("path", type=click.Path(path_type=Path))
+@json_option
+@common
+def export_(call: Call, path: Path) -> None:
+    """Write everything in the namespace to PATH as JSON Lines, vectors included; `-` writes to stdout."""
+    from agentmem.transfer import export_records
+
+    with call.memory() as memory:
+        counts = export_records(memory.backend, path, namespace=call.namespace)
+    if call.as_json:
+        print_json({"path": path, **counts})
+    else:
+        say(f"written to {path}: {_counts(counts)}")
+
+
+@click.command("import")
+@click.argument("path", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@json_option
+@common
+def import_(call: Call, path: Path) -> None:
+    """Read what `export` wrote into the namespace. The file is checked first; what is there already stays as it is."""
+    from agentmem.transfer import import_records
+
+    with call.memory(create=True) as memory:
+        counts = import_records(memory.backend, path, namespace=call.namespace)
+    if call.as_json:
+        print_json({"path": path, **counts})
+    else:
+        say(f"read from {path}: {_counts(counts)}")
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@json_option
+@common
+def backup(call: Call, path: Path) -> None:
+    """Write a consistent, verified copy of the store to PATH, while others go on using it."""
+    if path.exists():
+        raise InputError(f"{path} is there already: give another path, or remove it")
+    with call.memory() as memory:
+        memory.backup(path)
+    if call.as_json:
+        print_json({"path": path, "bytes": path.stat().st_size})
+    else:
+        say(f"backed up to {path}, {human_bytes(path.stat().st_size)}, verified")
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@yes_option
+@json_option
+@common
+def restore(call: Call, path: Path, yes: bool) -> None:
+    """Put the backup at PATH in the place of the store; the former store is kept beside it."""
+    from agentmem.commands.common import consent
+    from agentmem.transfer import restore as restore_store
+
+    target = Path(call.settings.store)
+    if target.exists() and not consent(call, f"Replace {target}?", yes=yes):
+        say("nothing was changed", err=True)
+        raise click.exceptions.Exit(1)
+    restore_store(path, target)
+    if call.as_json:
+        print_json({"path": path, "store": target})
+    else:
+        say(f"restored {target} from {path}")
+
+
+@click.command()
+@json_option
+@common
+def reindex(call: Call) -> None:
+    """Embed everything anew: after a change of the embedder, or to finish what waits. Stopped, it goes on next time."""
+    with call.memory(embed=True) as memory, progress("embedding") as report:
+        done = memory.reindex(progress=report)
+    if call.as_json:
+        print_json({"embedded": done})
+    else:
+        say(f"embedded {done}")
+
+
+COMMANDS = (stats, doctor, export_, import_, backup, restore, reindex)
