@@ -28,6 +28,7 @@ from agentmem.backends.records import (
 from agentmem.digests import digest, new_key
 from agentmem.errors import ConflictError, NotFoundError, StoreClosedError, StoreError
 from agentmem.interfaces import Abilities, Matrix, Where
+from agentmem.namespaces import check_namespace
 from agentmem.types import Change, Edge, Job, Kind, Namespace, Record, Relation, SessionInfo, Turn
 
 ChangeOp: TypeAlias = Literal["add", "replace", "remove", "vector"]
@@ -69,7 +70,12 @@ class _Reader:
         self._state = state
 
     def _space(self, namespace: Namespace) -> _Space:
-        return self._state.spaces.get(namespace) or _Space(born=0)
+        return self._state.spaces.get(namespace) or self._none(namespace)
+
+    @staticmethod
+    def _none(namespace: Namespace) -> _Space:
+        check_namespace(namespace)
+        return _Space(born=0)
 
     def get(self, kind: Kind, ids: Sequence[str], *, namespace: Namespace) -> list[Any]:
         rows = self._space(namespace).rows[kind]
@@ -196,6 +202,7 @@ class _Writer(_Reader):
 
     def _own(self, namespace: Namespace) -> _Space:
         if namespace not in self._state.spaces:
+            check_namespace(namespace)
             self._set(self._state.spaces, namespace, _Space(born=self._state.last))
         return self._state.spaces[namespace]
 

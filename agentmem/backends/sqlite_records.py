@@ -1,0 +1,433 @@
+"""Transactions of the SQLite backend: records, edges, vectors and the change log as SQL.
+
+Content and vectors are never deleted but overwritten in place with zeros of the same length: `migrations` says why.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+from agentmem.backends.records import KIND_OF, KINDS, LOGGED, UNCHANGING, dump_content, matches, require_field, sort_key
+from agentmem.backends.sqlite_columns import (
+    COLUMNS,
+    DIGEST,
+    TABLES,
+    among,
+    conditions,
+    from_text,
+    in_groups,
+    to_column,
+    to_records,
+    to_row,
+    to_time,
+)
+from agentmem.backends.sqlite_files import translated
+from agentmem.digests import digest, identity_digest
+from agentmem.errors import ConflictError, NotFoundError, StoreForeignError
+from agentmem.interfaces import Matrix, Where
+from agentmem.namespaces import check_namespace
+from agentmem.types import Change, Edge, Kind, Namespace, Record, Relation, SessionInfo, Thought, Turn
+
+_EDGE = "child_kind, child, parent_kind, parent, relation"
+_ZERO = "data = zeroblob(length(data))"
+
+
+class Connection:
+    """One thread's connection. Every statement goes through here, where SQLite's errors become agentmem's."""
+
+    def __init__(self, path: Path, busy_timeout: float) -> None:
+        self.path = path
+        try:
+            self.raw = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise translated(error, path) from error
+        for pragma in ("synchronous = FULL", "secure_delete = ON", "temp_store = MEMORY"):
+            self.run(f"PRAGMA {pragma}")
+
+    def run(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        try:
+            return self.raw.execute(sql, values)
+        except sqlite3.Error as error:
+            raise translated(error, self.path) from error
+
+    def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> int:
+        try:
+            return self.raw.executemany(sql, rows).rowcount
+        except sqlite3.Error as error:
+            raise translated(error, self.path) from error
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        try:
+            return self.raw.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise translated(error, self.path) from error
+
+    def one(self, sql: str, values: Sequence[Any] = ()) -> Any:
+        """The first value of the first row, None where there is no row."""
+        rows = self.rows(sql, values)
+        return rows[0][0] if rows else None
+
+    def roll_back(self) -> None:
+        if self.raw.in_transaction:
+            self.run("ROLLBACK")
+
+
+class SqliteReader:
+    """A consistent view: that of the transaction it was made in."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+        self._known: dict[Namespace, int] = {}
+        self._key: str | None = None
+
+    def _ns(self, namespace: Namespace) -> int:
+        """The namespace's row, -1 where it has none."""
+        if namespace not in self._known:
+            name = json.dumps(check_namespace(namespace))
+            found = self._db.one("SELECT id FROM namespaces WHERE name = ?", [name])
+            if found is None:
+                return -1
+            self._known[namespace] = found
+        return self._known[namespace]
+
+    def _digest_key(self) -> str:
+        self._key = self._key or self.meta("digest_key")
+        if self._key is None:
+            raise StoreForeignError(f"{self._db.path}: its digest key is gone; restore a backup (`agentmem restore`)")
+        return self._key
+
+    def _identity(self, source: str | None, external_id: str) -> str:
+        return identity_digest(self._digest_key(), source, external_id)
+
+    def _where(self, kind: Kind, namespace: Namespace, where: Where) -> tuple[str, list[Any], Where]:
+        terms, values, rest = conditions(kind, where, self._identity)
+        return " AND ".join(["t.ns = ?", *terms]), [self._ns(namespace), *values], rest
+
+    def get(self, kind: Kind, ids: Sequence[str], *, namespace: Namespace) -> list[Any]:
+        found = {r.id: r for group in in_groups(ids) for r in self._records(kind, namespace, {"id": group})}
+        return [found[id] for id in ids if id in found]
+
+    def select(
+        self,
+        kind: Kind,
+        *,
+        namespace: Namespace,
+        where: Where | None = None,
+        order: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[Any]:
+        direction = "DESC" if descending else "ASC"
+        if order in COLUMNS[kind] or order is None:
+            terms = f"t.n {direction}" if order is None else f"t.{order} {direction}, t.n"
+            return iter(self._records(kind, namespace, where or {}, f"ORDER BY {terms}", limit))
+        require_field(kind, order)
+        found = self._records(kind, namespace, where or {}, "ORDER BY t.n")
+        found.sort(key=lambda record: sort_key(getattr(record, order)), reverse=descending)
+        return iter(found[:limit])
+
+    def _records(
+        self, kind: Kind, namespace: Namespace, where: Where, order: str = "", limit: int | None = None
+    ) -> list[Any]:
+        terms, values, rest = self._where(kind, namespace, where)
+        cut = f"LIMIT {limit:d}" if limit is not None and not rest else ""
+        columns = ", ".join(f"t.{name}" for name in COLUMNS[kind])
+        source = f"{TABLES[kind]} t LEFT JOIN bodies b ON b.id = t.body"
+        rows = self._db.rows(f"SELECT {columns}, b.data FROM {source} WHERE {terms} {order} {cut}", values)
+        found = to_records(kind, rows, repeat(namespace))
+        return [record for record in found if matches(record, rest)][:limit] if rest else found
+
+    def count(self, kind: Kind, *, namespace: Namespace, where: Where | None = None) -> int:
+        terms, values, rest = self._where(kind, namespace, where or {})
+        if rest:
+            return len(self._records(kind, namespace, where or {}))
+        return int(self._db.one(f"SELECT count(*) FROM {TABLES[kind]} t WHERE {terms}", values))
+
+    def edges(
+        self,
+        *,
+        namespace: Namespace,
+        children: Sequence[str] | None = None,
+        parents: Sequence[str] | None = None,
+        relation: Relation | None = None,
+    ) -> list[Edge]:
+        column, keys, other = ("child", children, parents) if children is not None else ("parent", parents, None)
+        groups = [[]] if keys is None else in_groups(map(to_column, keys))
+        found = [row for group in groups for row in self._edges(namespace, column, group, keys is not None)]
+        wanted = None if other is None else set(other)
+        edges = (Edge(*map(from_text, row[1:])) for row in sorted(found))
+        return [e for e in edges if relation in (None, e.relation) and (wanted is None or e.parent in wanted)]
+
+    def _edges(self, namespace: Namespace, column: str, keys: list[Any], chosen: bool) -> list[Any]:
+        term = among(column, keys) if chosen else "1"
+        return self._db.rows(f"SELECT n, {_EDGE} FROM edges WHERE ns = ? AND {term}", [self._ns(namespace), *keys])
+
+    def vectors(
+        self, kind: Kind, *, namespace: Namespace, ids: Sequence[str] | None = None
+    ) -> tuple[list[str], Matrix]:
+        import numpy as np
+
+        rows = self._vectors(kind, namespace, ids)
+        if not rows:
+            return [], np.zeros((0, 0), np.float32)
+        size = len(rows[0][1])
+        if any(len(row[1]) != size for row in rows):
+            raise StoreForeignError(f"{self._db.path}: holds vectors of different sizes; run `agentmem reindex`")
+        matrix = np.frombuffer(bytearray().join([row[1] for row in rows]), np.float32)
+        return [from_text(row[0]) for row in rows], matrix.reshape(len(rows), size // 4)
+
+    def _vectors(self, kind: Kind, namespace: Namespace, ids: Sequence[str] | None) -> list[Any]:
+        source = f"{TABLES[kind]} t JOIN vectors v ON v.id = t.vector WHERE t.ns = ?"
+        if ids is None:
+            return self._db.rows(f"SELECT t.id, v.data FROM {source} ORDER BY t.n", [self._ns(namespace)])
+        rows = {
+            row[0]: row
+            for group in in_groups(map(to_column, ids))
+            for row in self._db.rows(
+                f"SELECT t.id, v.data FROM {source} AND {among('t.id', group)}", [self._ns(namespace), *group]
+            )
+        }
+        return [rows[key] for key in dict.fromkeys(map(to_column, ids)) if key in rows]
+
+    def sessions(self, *, namespace: Namespace) -> list[SessionInfo]:
+        rows = self._db.rows(
+            "SELECT session, count(*), min(occurred_at), max(occurred_at) FROM turns WHERE ns = ? GROUP BY session"
+            " ORDER BY 4 DESC, 1 DESC",
+            [self._ns(namespace)],
+        )
+        return [SessionInfo(namespace, from_text(s), n, to_time(first), to_time(last)) for s, n, first, last in rows]
+
+    def namespaces(self, *, root: Namespace = ()) -> list[Namespace]:
+        held = " OR ".join(f"EXISTS (SELECT 1 FROM {table} WHERE ns = n.id)" for table in TABLES.values())
+        names = (tuple(json.loads(name)) for (name,) in self._db.rows(f"SELECT name FROM namespaces n WHERE {held}"))
+        return sorted(name for name in names if name[: len(root)] == root)
+
+    def changes(self, *, namespace: Namespace, after: int) -> list[Change]:
+        ns = self._ns(namespace)
+        rows = self._db.rows("SELECT born, floor, last_change FROM namespaces WHERE id = ?", [ns])
+        born, floor, last = rows[0] if rows else (0, 0, 0)
+        if after < floor or 0 < after < born or after > last:
+            raise KeyError(after)
+        lines = "SELECT seq, op, kind, id FROM changes WHERE ns = ? AND seq > ? ORDER BY seq"
+        rows = self._db.rows(lines, [ns, after])
+        return [Change(seq, namespace, op, kind, from_text(id)) for seq, op, kind, id in rows]
+
+    def last_change(self, *, namespace: Namespace) -> int:
+        return self._db.one("SELECT last_change FROM namespaces WHERE id = ?", [self._ns(namespace)]) or 0
+
+    def meta(self, key: str) -> str | None:
+        value: str | None = self._db.one("SELECT value FROM meta WHERE key = ?", [key])
+        return value
+
+    def digest(self, text: str) -> str:
+        return digest(self._digest_key(), text)
+
+
+class SqliteWriter(SqliteReader):
+    """The only writer of the store while its transaction lasts."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._log: list[tuple[int, str, Kind, Any]] = []
+
+    def flush(self) -> None:
+        """Write out the lines of the change log that have gathered."""
+        if not self._log:
+            return
+        start = int(self._db.one("SELECT last_change FROM namespaces WHERE id = 0"))
+        lines = [(ns, start + i, op, kind, id) for i, (ns, op, kind, id) in enumerate(self._log, 1)]
+        self._db.many("INSERT INTO changes (ns, seq, op, kind, id) VALUES (?, ?, ?, ?, ?)", lines)
+        last = {ns: seq for ns, seq, *_ in lines} | {0: lines[-1][1]}
+        self._db.many("UPDATE namespaces SET last_change = ? WHERE id = ?", [(seq, ns) for ns, seq in last.items()])
+        self._log.clear()
+
+    def _note(self, namespace: Namespace, op: str, kind: Kind, ids: Iterable[Any]) -> None:
+        if kind in LOGGED:
+            ns = self._own(namespace)
+            self._log.extend((ns, op, kind, id) for id in ids)
+
+    def _own(self, namespace: Namespace) -> int:
+        """The namespace's row, made where it has none."""
+        if (ns := self._ns(namespace)) > 0:
+            return ns
+        self.flush()
+        self._db.run(
+            "INSERT INTO namespaces (name, last_change, born, floor)"
+            " SELECT ?, 0, last_change, 0 FROM namespaces WHERE id = 0",
+            [json.dumps(namespace)],
+        )
+        return self._ns(namespace)
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """A step of the transaction that leaves no trace if it fails."""
+        self.flush()
+        self._db.run("SAVEPOINT step")
+        try:
+            yield
+        except BaseException:
+            self._log.clear()
+            self._known.clear()
+            if self._db.raw.in_transaction:
+                self._db.run("ROLLBACK TO step")
+            raise
+        self._db.run("RELEASE step")
+
+    def add(self, records: Iterable[Record]) -> None:
+        with self._whole():
+            for record in records:
+                self._add(record)
+
+    def _add(self, record: Record) -> None:
+        kind = KIND_OF[type(record)]
+        digested = [DIGEST[kind]] if kind in DIGEST else []
+        columns = [*COLUMNS[kind], *digested, "ns", "body"]
+        values = [*to_row(kind, record), *self._digests(record), self._own(record.namespace)]
+        values.append(self._append("bodies", dump_content(kind, record)))
+        marks = ", ".join("?" * len(columns))
+        self._db.run(f"INSERT INTO {TABLES[kind]} ({', '.join(columns)}) VALUES ({marks})", values)
+        self._note(record.namespace, "add", kind, [to_column(record.id)])
+
+    def _digests(self, record: Record) -> list[str | None]:
+        if isinstance(record, Thought):
+            return [self.digest(record.text)]
+        if isinstance(record, Turn):
+            return [None if record.external_id is None else self._identity(record.source, record.external_id)]
+        return []
+
+    def _append(self, table: str, data: bytes | memoryview | None) -> int | None:
+        return None if data is None else self._db.run(f"INSERT INTO {table} (data) VALUES (?)", [data]).lastrowid
+
+    def replace(self, records: Iterable[Record]) -> None:
+        with self._whole():
+            for record in records:
+                self._replace(record)
+
+    def _replace(self, record: Record) -> None:
+        kind, ns = KIND_OF[type(record)], self._ns(record.namespace)
+        rows = self._db.rows(
+            f"SELECT t.n, t.body, b.data FROM {TABLES[kind]} t LEFT JOIN bodies b ON b.id = t.body"
+            " WHERE t.ns = ? AND t.id = ?",
+            [ns, to_column(record.id)],
+        )
+        if not rows:
+            raise NotFoundError(f"no {kind} {record.id} in this namespace; add it first")
+        n, body, old = rows[0]
+        new = dump_content(kind, record)
+        if kind in UNCHANGING and new != old:
+            raise ConflictError(f"{kind} {record.id}: its content never changes; add a new {kind} instead")
+        names = [*COLUMNS[kind], "body"]
+        values = [*to_row(kind, record), body if new == old else self._overwrite("bodies", body, old, new)]
+        assignments = ", ".join(f"{name} = ?" for name in names)
+        self._db.run(f"UPDATE {TABLES[kind]} SET {assignments} WHERE n = ?", [*values, n])
+        self._note(record.namespace, "replace", kind, [to_column(record.id)])
+
+    def _overwrite(self, table: str, row: int | None, old: bytes | None, new: bytes | memoryview | None) -> int | None:
+        """Where `new` lies now: in the place of `old` if it has its size, else at the end, `old` being zeroed."""
+        if row is not None and old is not None and new is not None and len(old) == len(new):
+            self._db.run(f"UPDATE {table} SET data = ? WHERE id = ?", [new, row])
+            return row
+        self._db.run(f"UPDATE {table} SET {_ZERO} WHERE id = ?", [row])
+        return self._append(table, new)
+
+    def remove(self, kind: Kind, ids: Sequence[str], *, namespace: Namespace) -> int:
+        return sum(self._remove(kind, group, namespace) for group in in_groups(map(to_column, ids)))
+
+    def _remove(self, kind: Kind, ids: list[Any], namespace: Namespace) -> int:
+        ns, table = self._ns(namespace), TABLES[kind]
+        vector = "vector" if kind in LOGGED else "NULL"
+        found = f"SELECT n, id, body, {vector} FROM {table} WHERE ns = ? AND {among('id', ids)}"
+        rows = self._db.rows(found, [ns, *ids])
+        self._db.many(f"UPDATE bodies SET {_ZERO} WHERE id = ?", [(row[2],) for row in rows if row[2] is not None])
+        self._db.many(f"UPDATE vectors SET {_ZERO} WHERE id = ?", [(row[3],) for row in rows if row[3] is not None])
+        self._db.many(f"DELETE FROM {table} WHERE n = ?", [(row[0],) for row in rows])
+        gone = [(ns, row[1], kind) for row in rows]
+        self._db.many("DELETE FROM edges WHERE ns = ? AND child = ? AND child_kind = ?", gone)
+        self._db.many(
+            "DELETE FROM edges WHERE ns = ? AND parent = ? AND parent_kind = ? AND relation <> 'source'", gone
+        )
+        self._note(namespace, "remove", kind, [row[1] for row in rows])
+        return len(rows)
+
+    def link(self, edges: Iterable[Edge], *, namespace: Namespace) -> None:
+        rows = [(self._own(namespace), *_edge_row(edge)) for edge in edges]
+        self._db.many(f"INSERT OR IGNORE INTO edges (ns, {_EDGE}) VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def unlink(self, edges: Iterable[Edge], *, namespace: Namespace) -> None:
+        terms = " AND ".join(f"{name} = ?" for name in _EDGE.split(", "))
+        rows = [(self._ns(namespace), *_edge_row(edge)) for edge in edges]
+        self._db.many(f"DELETE FROM edges WHERE ns = ? AND {terms}", rows)
+
+    def set_vectors(self, kind: Kind, ids: Sequence[str], vectors: Matrix, *, namespace: Namespace) -> None:
+        import numpy as np
+
+        rows = dict(zip(map(to_column, ids), np.ascontiguousarray(vectors, np.float32), strict=True))
+        for group in in_groups(rows):
+            self._set_vectors(kind, group, rows, namespace)
+
+    def _set_vectors(self, kind: Kind, ids: list[Any], vectors: dict[Any, Any], namespace: Namespace) -> None:
+        found = self._db.rows(
+            f"SELECT t.id, t.n, v.id, v.data FROM {TABLES[kind]} t LEFT JOIN vectors v ON v.id = t.vector"
+            f" WHERE t.ns = ? AND {among('t.id', ids)} ORDER BY t.n",
+            [self._ns(namespace), *ids],
+        )
+        places = [(self._overwrite("vectors", row, old, vectors[id].tobytes()), n) for id, n, row, old in found]
+        self._db.many(f"UPDATE {TABLES[kind]} SET vector = ? WHERE n = ?", places)
+        self._note(namespace, "vector", kind, [id for id, *_ in found])
+
+    def clear_vectors(self, *, namespace: Namespace) -> None:
+        for kind in LOGGED:
+            self._zero("vectors", "vector", kind, namespace)
+            self._db.run(f"UPDATE {TABLES[kind]} SET vector = NULL WHERE ns = ?", [self._ns(namespace)])
+
+    def _zero(self, table: str, column: str, kind: Kind, namespace: Namespace) -> None:
+        used = f"SELECT {column} FROM {TABLES[kind]} WHERE ns = ?"
+        self._db.run(f"UPDATE {table} SET {_ZERO} WHERE id IN ({used})", [self._ns(namespace)])
+
+    def remove_namespace(self, *, namespace: Namespace) -> dict[str, int]:
+        self.flush()
+        counts: dict[str, int] = {}
+        for kind in KINDS:
+            self._zero("bodies", "body", kind, namespace)
+            if kind in LOGGED:
+                self._zero("vectors", "vector", kind, namespace)
+            counts[kind] = self._db.run(f"DELETE FROM {TABLES[kind]} WHERE ns = ?", [self._ns(namespace)]).rowcount
+        for table, column in (("edges", "ns"), ("changes", "ns"), ("namespaces", "id")):
+            self._db.run(f"DELETE FROM {table} WHERE {column} = ?", [self._ns(namespace)])
+        self._known.pop(namespace, None)
+        return {kind: n for kind, n in counts.items() if n}
+
+    def changes(self, *, namespace: Namespace, after: int) -> list[Change]:
+        self.flush()
+        return super().changes(namespace=namespace, after=after)
+
+    def last_change(self, *, namespace: Namespace) -> int:
+        self.flush()
+        return super().last_change(namespace=namespace)
+
+    def set_meta(self, key: str, value: str | None) -> None:
+        self._db.run("DELETE FROM meta WHERE key = ?", [key])
+        if value is not None:
+            self._db.run("INSERT INTO meta VALUES (?, ?)", [key, value])
+
+    def compact_changes(self, *, keep: int) -> None:
+        self.flush()
+        cut = self._db.one("SELECT seq FROM changes ORDER BY seq DESC LIMIT 1 OFFSET ?", [keep])
+        if cut is None:
+            return
+        self._db.run(
+            "UPDATE namespaces SET floor = coalesce("
+            "(SELECT max(seq) FROM changes WHERE ns = namespaces.id AND seq <= ?), floor)",
+            [cut],
+        )
+        self._db.run("DELETE FROM changes WHERE seq <= ?", [cut])
+
+
+def _edge_row(edge: Edge) -> tuple[Any, ...]:
+    return tuple(map(to_column, (edge.child_kind, edge.child, edge.parent_kind, edge.parent, edge.relation)))
