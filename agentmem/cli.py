@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -22,11 +23,19 @@ _BUG = 70
 class Root(click.Group):
     """The group of all commands. Whatever goes wrong ends in one line on stderr and an exit code."""
 
-    def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        run = partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **kwargs)
+            return run()
         prepare_streams()
-        sys.exit(guard(lambda: super(Root, self).main(*args, standalone_mode=False, **kwargs)))
+        sys.exit(guard(run))
 
 
 @click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -112,8 +121,8 @@ def _bug(error: Exception) -> str:
         trace = trace.tb_next
     place = f" in {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace is not None else ""
     return (
-        f"unexpected {type(error).__name__}{place}: this is a fault in agentmem; please report it to the project with the "
-        "output of the same command under --verbose"
+        f"unexpected {type(error).__name__}{place}: this is a fault in agentmem; please report it to the project "
+        "with what the same command shows under --verbose"
     )
 
 

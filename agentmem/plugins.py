@@ -48,7 +48,7 @@ class OpenBackend(Protocol):
 
 
 class RegisterBackend(Protocol):
-    """`scheme` is what stands before the colon of a store's URL; `api_version` the interface the plug-in was written to."""
+    """`scheme` stands before the colon of a store's URL; `api_version` is the interface the plug-in was written to."""
 
     def __call__(self, scheme: str, open_backend: OpenBackend, *, abilities: Abilities, api_version: int) -> None: ...
 
@@ -70,7 +70,7 @@ class BackendKind:
 
 @dataclass(frozen=True, slots=True)
 class PluginInfo:
-    """A plug-in as `agentmem plugins` shows it; `backends` maps a scheme to its abilities, `error` says why it failed."""
+    """A plug-in as `agentmem plugins` shows it; `backends` maps schemes to abilities, `error` says why it failed."""
 
     name: str
     version: str
@@ -115,7 +115,7 @@ def find_ui(name: str = "textual") -> Callable[..., Any]:
         if entry.name == name:
             loaded, error = _load(entry)
             if error is not None:
-                raise PluginError(f"the user interface {name!r} failed to load: {error}; `agentmem chat --plain` needs none")
+                raise PluginError(f"the interface {name!r} failed to load: {error}; `agentmem chat --plain` needs none")
             return loaded  # type: ignore[no-any-return]
     raise PluginError(f"no user interface {name!r} is installed: install agentmem anew, or use `agentmem chat --plain`")
 

@@ -24,7 +24,7 @@ DATASETS = ("locomo", "beam", "longmemeval")
 @json_option
 @common
 def plugins(call: Call) -> None:
-    """The backends and user interfaces that are installed, what they can do, and why one failed to load."""
+    """The plug-ins, and why one failed to load."""
     from agentmem.plugins import installed_plugins
 
     found = installed_plugins()
@@ -42,7 +42,8 @@ def _plugin_row(info: PluginInfo) -> tuple[str, ...]:
 
 
 def _able(abilities: Abilities) -> str:
-    return ", ".join(f.name.replace("_", " ") for f in fields(abilities) if getattr(abilities, f.name)) or "nothing extra"
+    has = [f.name.replace("_", " ") for f in fields(abilities) if getattr(abilities, f.name)]
+    return ", ".join(has) or "nothing beyond the mandatory"
 
 
 @click.group()
@@ -65,7 +66,8 @@ def show_settings(call: Call) -> None:
         print_json({"file": config_path(), "settings": shown})
         return
     values["namespace"] = format_namespace(call.namespace)
-    table(("setting", "from", "value"), ((name, sources[name], "" if values[name] is None else values[name]) for name in NAMES))
+    rows = ((name, sources[name], "" if values[name] is None else values[name]) for name in NAMES)
+    table(("setting", "from", "value"), rows)
     say(f"settings file: {config_path()}", dim=True, err=True)
 
 
@@ -80,8 +82,9 @@ def _shown(value: Any) -> Any:
 @json_option
 @common
 def evaluate(call: Call, dataset: str, path: Path) -> None:
-    """Measure recall on labelled questions: the mean share of evidence turns among the first 5, 10 and 20.
+    """Measure recall on labelled questions.
 
+    The figures are the mean share of evidence turns among the first 5, 10 and 20 turns recalled.
     PATH is a file of DATASET or a folder of them. Your own memories are not touched.
     """
     from agentmem.evals import run_eval

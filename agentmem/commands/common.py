@@ -61,7 +61,7 @@ class Call:
         return replace(self, overrides={**self.overrides, **overrides})
 
     def resolve(self, memory: Memory, shortened: str, kind: str) -> str:
-        """The full id of a turn or thought given by a part of it. Raises NotFoundError, or InputError for the wrong kind."""
+        """The full id of a turn or thought from a part of it. Raises NotFoundError, or InputError for another kind."""
         found, full = memory.resolve(shortened, namespace=self.namespace)
         if found != kind:
             raise InputError(f"{shortened} is a {found}, not a {kind}")
@@ -110,8 +110,8 @@ def consent(call: Call, question: str, *, yes: bool) -> bool:
     return click.confirm(question, default=False)
 
 
-class Moment(click.ParamType):
-    """A date or time in ISO form, UTC unless it names its zone. A bare date is its first moment, or with `end` its last."""
+class Moment(click.ParamType[datetime]):
+    """A date or time in ISO form, UTC if it names no zone. A bare date is its first moment, with `end` its last."""
 
     name = "date"
 
@@ -130,11 +130,13 @@ class Moment(click.ParamType):
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-class Age(click.ParamType):
+_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1), "y": timedelta(days=365)}
+
+
+class Age(click.ParamType[timedelta]):
     """A length of time: 90d, 12w, 36h, 2y (of 365 days)."""
 
     name = "age"
-    _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1), "y": timedelta(days=365)}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         if isinstance(value, timedelta):
@@ -143,6 +145,6 @@ class Age(click.ParamType):
         if found is None:
             self.fail(f"{value!r} is no age: write 90d, 12w, 36h or 2y", param, ctx)
         try:
-            return int(found.group(1)) * self._UNITS[found.group(2)]
+            return int(found.group(1)) * _UNITS[found.group(2)]
         except OverflowError:
             self.fail(f"{value!r} is longer than time itself", param, ctx)

@@ -42,7 +42,10 @@ def forget_options(function: F) -> F:
 def forget(
     call: Call, ids: tuple[str, ...], session: str | None, before: datetime | None, yes: bool, **how: bool
 ) -> None:
-    """Erase turns or thoughts, and all that was derived from them, after showing what goes."""
+    """Erase turns, thoughts or sessions.
+
+    All that was derived from them goes too. What goes is shown first.
+    """
     if not ids and session is None and before is None:
         raise click.UsageError("say what to forget: ids, --session or --before")
     with call.memory() as memory:
@@ -127,7 +130,7 @@ def _show(call: Call, receipt: Receipt) -> None:
 @json_option
 @common
 def erase(call: Call, everything: bool, older_than: timedelta | None, yes: bool) -> None:
-    """Erase everything in the namespace, or what is older than an age."""
+    """Erase the whole namespace, or what is old."""
     if everything == (older_than is not None):
         raise click.UsageError("say what to erase: --all or --older-than AGE")
     with call.memory() as memory:

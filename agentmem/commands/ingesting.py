@@ -42,7 +42,7 @@ class Ingested:
 @json_option
 @common
 def ingest(call: Call, files: tuple[Path, ...], form: str, no_embed: bool) -> None:
-    """Remember the conversations in FILE..., files or folders of them.
+    """Remember conversations from files or folders.
 
     Read are LoCoMo, BEAM and LongMemEval, JSON Lines of turns, and OpenAI-style chats. What is there already is not
     added again: stopped half-way, the same command goes on where it was.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agentmem.types import RecallItem
 
 ITEM_FIELDS = ("id", "kind", "text", "score", "time", "source", "why")
-_CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), 127, *range(128, 160)) if chr(code) not in "\n\t"}
+_CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
 def print_json(value: Any) -> None:

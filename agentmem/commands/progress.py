@@ -10,11 +10,15 @@ from typing import TypeAlias
 Report: TypeAlias = Callable[[int, int], None]
 
 
+def _silent(_done: int, _total: int) -> None:
+    return
+
+
 @contextmanager
 def progress(title: str, *, hidden: bool = False) -> Iterator[Report]:
     """A function to call with how much is done, and of how much."""
     if hidden or not sys.stderr.isatty():
-        yield lambda done, total: None
+        yield _silent
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -34,7 +34,10 @@ def recall(
     session: str | None,
     subtree: bool,
 ) -> None:
-    """Show the remembered turns and thoughts that bear on QUERY, best first, and why. No model is asked."""
+    """Show what is remembered about QUERY, and why.
+
+    Turns and thoughts that bear on it, the best first. No model is asked.
+    """
     with call.memory(embed=True) as memory:
         found = memory.recall(
             words(query),
@@ -80,7 +83,7 @@ def _where(item: RecallItem) -> str:
 @common
 @click.pass_context
 def sessions(ctx: click.Context, call: Call) -> None:
-    """The sessions that are remembered, the latest first; `show` prints one."""
+    """List the sessions, or show one."""
     if ctx.invoked_subcommand is None:
         _list_sessions(call)
 

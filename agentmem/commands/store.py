@@ -46,8 +46,9 @@ def human_bytes(count: int) -> str:
 @json_option
 @common
 def doctor(call: Call, model: str | None, base_url: str | None) -> None:
-    """Look for faults in the settings, the store, the embedder and the model server, and say how to mend them.
+    """Look for faults, and say how to mend them.
 
+    Looked at are the settings, the store, its queue, the disk, the embedder, the model server and plug-ins.
     Exits with 1 where there is a fault.
     """
     from agentmem.doctor import examine
@@ -68,7 +69,10 @@ def doctor(call: Call, model: str | None, base_url: str | None) -> None:
 @json_option
 @common
 def export_(call: Call, path: Path) -> None:
-    """Write everything in the namespace to PATH as JSON Lines, vectors included; `-` writes to stdout."""
+    """Write the namespace to PATH as JSON Lines.
+
+    Everything is in it, vectors included. The file is yours to remove: `forget` names it, and cannot reach it.
+    """
     from agentmem.transfer import export_records
 
     with call.memory() as memory:
@@ -84,7 +88,10 @@ def export_(call: Call, path: Path) -> None:
 @json_option
 @common
 def import_(call: Call, path: Path) -> None:
-    """Read what `export` wrote into the namespace. The file is checked first; what is there already stays as it is."""
+    """Read what `export` wrote.
+
+    It goes into the namespace. The file is checked first; what is there already stays as it is.
+    """
     from agentmem.transfer import import_records
 
     with call.memory(create=True) as memory:
@@ -104,7 +111,10 @@ def _counts(counts: dict[str, int]) -> str:
 @json_option
 @common
 def backup(call: Call, path: Path) -> None:
-    """Write a consistent, verified copy of the store to PATH, while others go on using it."""
+    """Write a verified copy of the store to PATH.
+
+    Others may go on using the store meanwhile.
+    """
     if path.exists():
         raise InputError(f"{path} is there already: give another path, or remove it")
     with call.memory() as memory:
@@ -121,7 +131,7 @@ def backup(call: Call, path: Path) -> None:
 @json_option
 @common
 def restore(call: Call, path: Path, yes: bool) -> None:
-    """Put the backup at PATH in the place of the store; the former store is kept beside it."""
+    """Put a backup in the place of the store."""
     from agentmem.commands.common import consent
     from agentmem.transfer import restore as restore_store
 
@@ -140,7 +150,10 @@ def restore(call: Call, path: Path, yes: bool) -> None:
 @json_option
 @common
 def reindex(call: Call) -> None:
-    """Embed everything anew: after a change of the embedder, or to finish what waits. Stopped, it goes on next time."""
+    """Embed everything anew.
+
+    After a change of the embedder, or to finish what waits. Stopped half-way, it goes on next time.
+    """
     with call.memory(embed=True) as memory, progress("embedding") as report:
         done = memory.reindex(progress=report)
     if call.as_json:

@@ -69,7 +69,10 @@ def _chat_full(call: Call, memory: Memory, session: str | None, private: bool) -
 def ask(
     call: Call, question: tuple[str, ...], model: str | None, base_url: str | None, session: str | None, private: bool
 ) -> None:
-    """Ask one QUESTION, and get an answer from what is remembered. `-` reads it from stdin."""
+    """Ask one question.
+
+    The answer comes from what is remembered. `-` reads the question from stdin.
+    """
     text = words(question)
     call = call.with_settings(model=model, base_url=base_url)
     with call.memory(create=True, embed=True) as memory:

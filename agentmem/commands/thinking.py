@@ -24,7 +24,7 @@ _SOON = 256
 @click.group()
 @common
 def thoughts(call: Call) -> None:
-    """Statements that are remembered: list, add, change and forget them."""
+    """Remembered statements: list, add, change."""
 
 
 @thoughts.command("list")
@@ -49,7 +49,7 @@ def list_thoughts(call: Call, everything: bool, as_of: datetime | None, known_at
 def _state(thought: Thought) -> str:
     if thought.state == "live" and thought.valid_to is not None:
         return f"until {day(thought.valid_to)}"
-    return thought.state if thought.strength == 1 else f"{thought.state} ×{thought.strength}"
+    return thought.state if thought.strength == 1 else f"{thought.state} x{thought.strength}"
 
 
 @thoughts.command("show")
@@ -77,7 +77,10 @@ def show_thought(call: Call, thought: str) -> None:
 @json_option
 @common
 def add_thought(call: Call, text: tuple[str, ...], supersedes: str | None, **given: Any) -> None:
-    """Remember TEXT as a statement that stands on its own. `-` reads it from stdin."""
+    """Remember a statement.
+
+    TEXT should stand on its own. `-` reads it from stdin.
+    """
     with call.memory(create=True, embed=True) as memory:
         replaced = None if supersedes is None else call.resolve(memory, supersedes, "thought")
         done = memory.insert(words(text), namespace=call.namespace, supersedes=replaced, **given)
@@ -105,7 +108,10 @@ def _embed_soon(memory: Memory, call: Call) -> None:
 @json_option
 @common
 def forget_thoughts(call: Call, ids: tuple[str, ...], yes: bool, **how: bool) -> None:
-    """Erase thoughts, and with them the turns they came from and what repeats them, after showing what goes."""
+    """Erase thoughts and what they came from.
+
+    The turns they came from and what repeats them go too. What goes is shown first.
+    """
     with call.memory() as memory:
         full = [call.resolve(memory, i, "thought") for i in ids]
         run_forget(call, memory, full, yes=yes, **how)
@@ -118,7 +124,10 @@ def forget_thoughts(call: Call, ids: tuple[str, ...], yes: bool, **how: bool) ->
 @json_option
 @common
 def retract_thought(call: Call, thought: str, superseded_by: str | None, valid_to: datetime | None) -> None:
-    """Say that a thought is true no more. It stays in the history; `undo` brings it back."""
+    """Say that a thought is true no more.
+
+    It stays in the history; `undo` brings it back.
+    """
     with call.memory() as memory:
         done = memory.retract(
             call.resolve(memory, thought, "thought"),
@@ -138,7 +147,10 @@ def retract_thought(call: Call, thought: str, superseded_by: str | None, valid_t
 @json_option
 @common
 def merge_thoughts(call: Call, ids: tuple[str, ...], text: str) -> None:
-    """Make one thought of several. It keeps where they came from; `undo` brings them back."""
+    """Make one thought of several.
+
+    It keeps where they came from; `undo` brings them back.
+    """
     with call.memory() as memory:
         full = [call.resolve(memory, i, "thought") for i in ids]
         merged, operation = memory.merge(full, text, namespace=call.namespace)
@@ -153,7 +165,10 @@ def merge_thoughts(call: Call, ids: tuple[str, ...], text: str) -> None:
 @json_option
 @common
 def undo(call: Call, operation: str | None) -> None:
-    """Take back a merge or a retraction: the newest one, or OPERATION."""
+    """Take back a merge or a retraction.
+
+    The newest one, or OPERATION.
+    """
     with call.memory() as memory:
         done = memory.undo(operation, namespace=call.namespace)
     if call.as_json:
@@ -170,7 +185,10 @@ _NOUN = {"merge": "merging", "retract": "retraction"}
 @json_option
 @common
 def history(call: Call, thought: str) -> None:
-    """Show what a thought came from, what it replaced and what became of it."""
+    """Show where a thought came from.
+
+    And what it replaced, what became of it, and what is like it.
+    """
     with call.memory() as memory:
         found = memory.history(call.resolve(memory, thought, "thought"), namespace=call.namespace)
     if call.as_json:
