@@ -1,0 +1,76 @@
+# agentmem. `make` says what there is. Everything runs in .venv, which is made when it is first needed.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+ARGS ?=
+VENV := .venv
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip --disable-pip-version-check install -qq -c constraints.txt
+WORKERS ?= 2
+
+.PHONY: help chat test test-crash demo lint format types bench docs docs-check constraints check-constraints clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
+
+chat: $(VENV)/.base ## talk to an agent that remembers (ARGS="--plain" and the like are passed on)
+	@$(RUN) -m agentmem chat $(ARGS)
+
+test: $(VENV)/.dev ## run the tests (ARGS="-k forget" and the like are passed on)
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+test-crash: $(VENV)/.dev ## the long form of the crash tests: 50 kills
+	@AGENTMEM_CRASH_KILLS=50 $(RUN) -m pytest -m crash --timeout 1800 $(ARGS)
+
+demo: $(VENV)/.base ## the main job, unattended: ingest, ask, restart, ask again, change a fact, forget one
+	@$(RUN) examples/demo.py
+
+lint: $(VENV)/.dev ## ruff: rules and format
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
+
+format: $(VENV)/.dev ## let ruff mend what it can
+	@$(RUN) -m ruff check --fix . ; $(RUN) -m ruff format .
+
+types: $(VENV)/.dev ## mypy --strict
+	@$(RUN) -m mypy
+
+bench: $(VENV)/.base ## the figures that agentmem promises, on this machine (ARGS="--json")
+	@$(RUN) benchmarks/bench.py $(ARGS)
+
+docs: $(VENV)/.base ## write what is generated: the command line's reference, the settings, the README's transcript
+	@$(RUN) docs/generate.py
+
+docs-check: $(VENV)/.base ## fail where `make docs` would change a file
+	@$(RUN) docs/generate.py --check
+
+constraints: $(VENV)/.dev ## resolve anew: one set of pins for the base and every extra
+	@echo "Resolving…"; $(RUN) -m pip --disable-pip-version-check install -qq uv
+	@$(RUN) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \
+	  --fork-strategy fewest --no-header --no-annotate --no-emit-index-url --no-emit-package pip \
+	  --output-file constraints.txt pyproject.toml
+
+check-constraints: $(VENV)/.base ## see that the pins still resolve for every extra (needs the index; installs nothing)
+	@$(PIP) --dry-run --ignore-installed -e '.[vllm,lora,dev]' && echo "constraints.txt resolves for base, vllm, lora and dev"
+
+clean: ## remove what was made here, .venv too; memories elsewhere stay
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@python=; for candidate in $(PYTHON) python3 python python3.13 python3.12 python3.11 python3.14; do \
+	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
+	  then python=$$candidate; break; fi; done; \
+	if [ -z "$$python" ]; then \
+	  echo "agentmem needs Python 3.11 or newer with its venv module, and found none." >&2; \
+	  echo "Install it (Debian: apt install python3-venv), or name one: make PYTHON=/path/to/python3 …" >&2; exit 1; fi; \
+	"$$python" -m venv --clear $(VENV)
+
+# Installed once, and again when the metadata or the pins change.
+$(VENV)/.base: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing agentmem into .venv (once; a minute or more)…"
+	@$(PIP) -e . && touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing agentmem and its development tools into .venv (once; a minute or more)…"
+	@$(PIP) -e '.[dev]' && touch $(VENV)/.base $@
