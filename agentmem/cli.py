@@ -11,6 +11,7 @@ from typing import Any, NoReturn, TextIO
 
 import click
 
+from agentmem import __version__
 from agentmem.commands import about, forgetting, ingesting, recalling, store, talking, thinking
 from agentmem.commands.common import Call, common
 from agentmem.errors import AgentmemError
@@ -39,7 +40,7 @@ class Root(click.Group):
 
 
 @click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=lambda c, _p, v: _version(c, v))
+@click.version_option(__version__, prog_name="agentmem", message="%(prog)s %(version)s")
 @common
 def cli(call: Call) -> None:
     """A memory that lasts, for language-model agents: talk, remember, recall, forget.
@@ -49,14 +50,6 @@ def cli(call: Call) -> None:
     from agentmem import logs
 
     logs.set_up(verbose=call.verbose)
-
-
-def _version(ctx: click.Context, wanted: bool) -> None:
-    if wanted:
-        from agentmem.plugins import agentmem_version
-
-        click.echo(f"agentmem {agentmem_version()}")
-        ctx.exit()
 
 
 for module in (talking, ingesting, recalling, thinking, forgetting, store, about):

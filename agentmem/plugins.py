@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pluggy
 
+from agentmem import __version__
 from agentmem.errors import AgentmemError, PluginError
 from agentmem.interfaces import API_VERSION, Abilities, Backend, Clock
 
@@ -101,7 +102,7 @@ def scheme_of(url: str) -> str:
 
 def installed_plugins() -> list[PluginInfo]:
     """The built-in backends, then every installed plug-in, with the reason where one failed to load."""
-    infos = [PluginInfo("agentmem", agentmem_version(), "built-in", _abilities(_builtin()))]
+    infos = [PluginInfo("agentmem", __version__, "built-in", _abilities(_builtin()))]
     for found in _loaded():
         infos.append(PluginInfo(found.name, found.version, GROUP, _abilities(found.kinds), found.error))
     for entry in _entry_points(UI_GROUP):
@@ -118,15 +119,6 @@ def find_ui(name: str = "textual") -> Callable[..., Any]:
                 raise PluginError(f"the interface {name!r} failed to load: {error}; `agentmem chat --plain` needs none")
             return loaded  # type: ignore[no-any-return]
     raise PluginError(f"no user interface {name!r} is installed: install agentmem anew, or use `agentmem chat --plain`")
-
-
-def agentmem_version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("agentmem")
-    except PackageNotFoundError:
-        return "not installed"
 
 
 class _Builtin:
