@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from agentmem.backends.records import KINDS, LOGGED
-from agentmem.backends.sqlite_check import faults
+from agentmem.backends.sqlite_check import damage, disagreement
 from agentmem.backends.sqlite_columns import COLUMNS, TABLES, among, in_groups, to_column, to_records
 from agentmem.backends.sqlite_files import check_location, check_sqlite, sizes, sync_directory, sync_file, translated
 from agentmem.backends.sqlite_records import Connection, SqliteReader, SqliteWriter
@@ -269,7 +269,7 @@ class SqliteBackend:
     def check(self) -> list[str]:
         try:
             with self._transaction(_READ) as db:
-                return faults(db)
+                return damage(db) or disagreement(db)
         except StoreForeignError as error:
             return [str(error)]
 
@@ -298,7 +298,7 @@ class SqliteBackend:
             copy = Connection(draft, self._busy_timeout)
             try:
                 handle.connection.raw.backup(copy.raw)
-                found = faults(copy)
+                found = damage(copy)
             except sqlite3.Error as error:
                 raise translated(error, draft) from error
             finally:

@@ -11,11 +11,13 @@ from agentmem.backends.sqlite_records import Connection
 _ERASED = "substr(data, 1, 1) = x'00'"
 
 
-def faults(db: Connection) -> list[str]:
-    """One line for each kind of fault; empty when the store is sound. Reads the whole file once."""
-    broken = [line for (line,) in db.rows("PRAGMA quick_check") if line != "ok"]
-    if broken:
-        return [f"the file is damaged: {line}" for line in broken]
+def damage(db: Connection) -> list[str]:
+    """Faults of the file's structure. Reads the whole file."""
+    return [f"the file is damaged: {line}" for (line,) in db.rows("PRAGMA quick_check") if line != "ok"]
+
+
+def disagreement(db: Connection) -> list[str]:
+    """Records that don't fit together, one line for each kind of fault."""
     counted = (
         (db.one(f"SELECT count(*) FROM {source}"), text)
         for source, text in (*_content(), *_vectors(), *_edges(), *_others())
