@@ -1,0 +1,89 @@
+"""The app around the chat screen: themes, the palette, quitting, and errors that a person can read."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widgets import TextArea
+
+from agentmem_tui.conversation import Conversation
+from agentmem_tui.screens.chat import ChatScreen
+from agentmem_tui.tasks import said
+
+_ENDINGS = ("SIGTERM", "SIGHUP")
+
+
+class ChatApp(App[None]):
+    """`agentmem chat`. Make it with `agentmem_tui.make_app`."""
+
+    TITLE = "agentmem"
+    CSS_PATH = "styles.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "quit", "Quit", id="app.quit"),
+        Binding("ctrl+c", "interrupt", "Copy, cancel or quit", show=False, priority=True, id="app.interrupt"),
+        Binding("f1", "help", "Keys", show=False, id="app.help"),
+    ]
+
+    def __init__(self, conversation: Conversation) -> None:
+        super().__init__()
+        self._conversation = conversation
+
+    def get_default_screen(self) -> Screen[None]:
+        return ChatScreen(self._conversation)
+
+    def on_mount(self) -> None:
+        if sys.platform != "win32":
+            loop = asyncio.get_running_loop()
+            for name in _ENDINGS:
+                loop.add_signal_handler(getattr(signal, name), self.exit)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        yield from super().get_system_commands(screen)
+        if not isinstance(screen, ChatScreen):
+            return
+        yield SystemCommand("New session", "Begin a new session (Ctrl+N)", screen.action_new_session)
+        yield SystemCommand("Sessions", "Show or hide the sessions (F2)", lambda: screen.action_pane("Sessions"))
+        yield SystemCommand("Recalled", "Show or hide what was recalled (F3)", lambda: screen.action_pane("Recalled"))
+        yield SystemCommand("Private mode", "Remember nothing, or remember again (F4)", screen.action_private)
+        yield SystemCommand("Open memory", "What stood around the marked memory (Enter)", screen.action_open_item)
+        yield SystemCommand("Forget memory", "Forget the marked memory (f)", screen.action_forget_item)
+        yield SystemCommand("Answer above", "Select the answer above (Ctrl+Up)", lambda: screen.action_select(-1))
+        yield SystemCommand("Answer below", "Select the answer below (Ctrl+Down)", lambda: screen.action_select(1))
+        yield SystemCommand("Latest", "Go to the end of the conversation (Ctrl+End)", screen.action_latest)
+        yield SystemCommand("Cancel", "Cancel the answer that is coming (Esc)", screen.action_cancel)
+
+    def action_help(self) -> None:
+        """Show the keys that work here, or hide them."""
+        if self.screen.query("HelpPanel"):
+            self.action_hide_help_panel()
+        else:
+            self.action_show_help_panel()
+
+    def action_interrupt(self) -> None:
+        """Ctrl+C: copy what is marked; with nothing marked cancel the answer; with none coming, quit."""
+        marked = self._marked()
+        if marked:
+            self.copy_to_clipboard(marked)
+            self.notify("Copied", timeout=2)
+        elif isinstance(self.screen, ChatScreen) and self.screen.busy:
+            self.screen.action_cancel()
+        else:
+            self.exit()
+
+    def _marked(self) -> str | None:
+        if isinstance(self.focused, TextArea) and self.focused.selected_text:
+            return self.focused.selected_text
+        return self.screen.get_selected_text()
+
+    def _fatal_error(self) -> None:
+        """Textual's last resort is a traceback; a person gets one line and the log gets the rest."""
+        error = sys.exc_info()[1]
+        detail = said(error) if isinstance(error, Exception) else "unknown error"
+        self.panic(f"agentmem chat had to stop: {detail}. What was said is in the store.")

@@ -1,0 +1,167 @@
+"""What the app knows of the conversation: the agent, the session, and what the store holds of both. No widgets here.
+
+All methods but `stream` wait for the store and run in worker threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from agentmem.clock import utc_now
+from agentmem.ids import new_id
+from agentmem.types import ForgetPlan, Namespace, RecallItem, Receipt, SessionInfo, Thought, Turn
+
+if TYPE_CHECKING:
+    from agentmem.agent import Answer, ChosenModel
+
+    from agentmem import Agent, Memory
+    from agentmem.config import Settings
+    from agentmem.interfaces import Clock
+
+_TITLED = 200
+"""Sessions that get their first words as a title; older ones show their name."""
+IN_THE_PROMPT = "stood in the prompt of this answer"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A session as the list shows it: `title` is the first thing the user said in it."""
+
+    session: str
+    title: str
+    turns: int
+    last_at: datetime
+
+
+class Conversation:
+    """One namespace's conversation in one session at a time."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        *,
+        namespace: Namespace,
+        chosen: ChosenModel,
+        settings: Settings | None,
+        session: str | None,
+        clock: Clock | None,
+        private: bool,
+    ) -> None:
+        self.memory = memory
+        self.namespace = namespace
+        self.chosen = chosen
+        self.session = session or new_id()
+        self.now = clock or utc_now
+        self._settings = settings
+        self._private = private
+        self._agent: Agent | None = None
+        self._making = threading.Lock()
+
+    @property
+    def private(self) -> bool:
+        return self._private
+
+    @private.setter
+    def private(self, private: bool) -> None:
+        self._private = private
+        self.restart()
+
+    def switch(self, session: str | None) -> None:
+        """Go on in another session; None begins one."""
+        self.session = session or new_id()
+        self.restart()
+
+    def restart(self) -> None:
+        """Let the next question be answered by an agent that knows only what the store holds now."""
+        self._agent = None
+
+    def agent(self) -> Agent:
+        """The agent, made at the first need: its imports take longer than the app's first picture may."""
+        with self._making:
+            if self._agent is None:
+                from agentmem import Agent
+
+                self._agent = Agent(
+                    self.memory,
+                    self.chosen.model,
+                    namespace=self.namespace,
+                    session=self.session,
+                    private=self._private,
+                    settings=self._settings,
+                )
+            return self._agent
+
+    async def stream(self, text: str) -> AsyncGenerator[str, None]:
+        """The pieces of the answer; closing early keeps what came as a cancelled turn."""
+        agent = await asyncio.to_thread(self.agent)
+        async for piece in agent.astream(text):
+            yield piece
+
+    def last(self) -> Answer | None:
+        return self._agent.last if self._agent is not None else None
+
+    def turns(self, count: int) -> tuple[list[Turn], bool]:
+        """The session's newest `count` turns in order, and whether there are older ones."""
+        newest = self.memory.turns(namespace=self.namespace, session=self.session, limit=count + 1, descending=True)
+        return newest[:count][::-1], len(newest) > count
+
+    def sessions(self) -> list[SessionRow]:
+        """All sessions, the latest first."""
+        infos = self.memory.sessions(namespace=self.namespace)
+        return [self._row(info, titled=place < _TITLED) for place, info in enumerate(infos)]
+
+    def _row(self, info: SessionInfo, *, titled: bool) -> SessionRow:
+        opening = self.memory.turns(namespace=self.namespace, session=info.session, limit=1) if titled else []
+        return SessionRow(info.session, opening[0].text if opening else info.session, info.turns, info.last_at)
+
+    def recalled_for(self, answer_id: str) -> tuple[RecallItem, ...]:
+        """What the ledger says stood in an answer's prompt. Scores are not kept: they are 0."""
+        with self.memory.backend.read() as reader:
+            edges = reader.edges(namespace=self.namespace, children=[answer_id], relation="recalled")
+            ids = [edge.parent for edge in edges]
+            found = {
+                record.id: record
+                for kind in ("turn", "thought")
+                for record in reader.get(kind, ids, namespace=self.namespace)
+            }
+        return tuple(_item(found[i]) for i in dict.fromkeys(ids) if i in found)
+
+    def standing_around(self, item: RecallItem, chunks: int) -> tuple[list[Turn], list[str]]:
+        """The turns around an item, `chunks` more on both sides, and the ids of those it is or came from."""
+        sought = [item.id]
+        if item.kind == "thought":
+            sought = [turn.id for turn in self.memory.history(item.id, namespace=self.namespace).sources]
+        if not sought:
+            return [], []
+        return self.memory.open_chunk(sought[0], namespace=self.namespace, around=chunks), sought
+
+    def plan_forget(self, ids: Sequence[str], *, keep_source: bool, repeats: bool, echoes: bool) -> ForgetPlan:
+        return self.memory.plan_forget(
+            ids, namespace=self.namespace, keep_source=keep_source, repeats=repeats, echoes=echoes
+        )
+
+    def forget(self, plan: ForgetPlan) -> Receipt:
+        receipt = self.memory.forget(plan, namespace=self.namespace)
+        self.restart()
+        return receipt
+
+    def remembered(self) -> int:
+        """Turns in this namespace."""
+        return sum(info.turns for info in self.memory.sessions(namespace=self.namespace))
+
+    def waiting(self) -> int:
+        """Memories that wait for their vectors, in all namespaces of the store."""
+        return self.memory.stats(namespace=self.namespace).waiting
+
+
+def _item(record: Turn | Thought) -> RecallItem:
+    if isinstance(record, Thought):
+        origin = {"origin": record.origin}
+        return RecallItem(record.id, "thought", record.text, 0.0, record.valid_from, origin, IN_THE_PROMPT)
+    source = {"session": record.session, "seq": record.seq, "role": record.role, "speaker": record.speaker}
+    return RecallItem(record.id, "turn", record.text, 0.0, record.occurred_at, source, IN_THE_PROMPT)

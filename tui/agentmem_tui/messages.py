@@ -1,0 +1,53 @@
+"""What the widgets tell the screen: one typed message per thing a person can do there."""
+
+from __future__ import annotations
+
+from textual.message import Message
+
+from agentmem.types import RecallItem
+
+
+class PromptSubmitted(Message):
+    """The user sent what stood in the prompt."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+
+class AnswerSelected(Message):
+    """An answer was chosen, whose recalled items are now to be shown."""
+
+    def __init__(self, turn_id: str | None, items: tuple[RecallItem, ...] | None) -> None:
+        super().__init__()
+        self.turn_id = turn_id
+        self.items = items
+        """None where they must be read from the store."""
+
+
+class EarlierWanted(Message):
+    """Turns older than those on screen are wanted."""
+
+
+class ItemOpened(Message):
+    """What stood around a remembered item is wanted."""
+
+    def __init__(self, item: RecallItem) -> None:
+        super().__init__()
+        self.item = item
+
+
+class ForgetWanted(Message):
+    """A turn or thought is to be forgotten."""
+
+    def __init__(self, record_id: str) -> None:
+        super().__init__()
+        self.record_id = record_id
+
+
+class SessionChosen(Message):
+    """The conversation is to go on in another session; None starts a new one."""
+
+    def __init__(self, session: str | None) -> None:
+        super().__init__()
+        self.session = session

@@ -1,0 +1,89 @@
+"""What stood around a remembered item: its chunk of the conversation, and more of it on both sides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Footer, Static
+
+from agentmem.types import RecallItem, Turn
+from agentmem_tui.conversation import Conversation
+from agentmem_tui.printable import day, minute, printable
+from agentmem_tui.tasks import background
+
+_PAGE = 1
+"""Chunks added on each side by a key press."""
+
+
+class AroundScreen(ModalScreen[str | None]):
+    """The chunk around an item. Dismissed with the id of the record to forget, or None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "dismiss(None)", "Back", key_display="esc"),
+        Binding("m", "more", "More around"),
+        Binding("f,delete", "forget", "Forget", key_display="f"),
+    ]
+
+    def __init__(self, conversation: Conversation, item: RecallItem) -> None:
+        super().__init__()
+        self._conversation = conversation
+        self._item = item
+        self._chunks = 0
+        self._turns: list[Turn] = []
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog wide"):
+            yield Static(self._thought(), classes="about")
+            yield VerticalScroll(id="turns")
+            yield Footer()
+
+    def on_mount(self) -> None:
+        self.query_one(".dialog").border_title = f"What stood around this {self._item.kind}"
+        self._load()
+
+    def _thought(self) -> Content:
+        """A thought itself, which no turn holds; for a turn, nothing."""
+        if self._item.kind == "turn":
+            return Content()
+        origin = self._item.source.get("origin", "elsewhere")
+        return Content.assemble(
+            (f"Thought, true since {day(self._item.time)}, from {origin}\n", "$text-muted"),
+            (printable(self._item.text), "bold"),
+        )
+
+    @background("around")
+    async def _load(self) -> None:
+        await self._show(*await asyncio.to_thread(self._conversation.standing_around, self._item, self._chunks))
+
+    async def _show(self, turns: Sequence[Turn], sought: Sequence[str]) -> None:
+        page = self.query_one("#turns", VerticalScroll)
+        grown = len(turns) > len(self._turns)
+        if self._turns and not grown:
+            self.notify("That is the whole conversation", markup=False)
+        self._turns = list(turns)
+        await page.remove_children()
+        lines = [Static(_line(turn), classes="sought" if turn.id in sought else "") for turn in turns]
+        await page.mount(*(lines or [Static("No turn is kept that this came from.")]))
+        for found in page.query(".sought").results(Static):
+            page.call_after_refresh(found.scroll_visible, animate=False)
+
+    def action_more(self) -> None:
+        self._chunks += _PAGE
+        self._load()
+
+    def action_forget(self) -> None:
+        self.dismiss(self._item.id)
+
+
+def _line(turn: Turn) -> Content:
+    speaker = turn.speaker or ("You" if turn.role == "user" else turn.role)
+    return Content.assemble(
+        (printable(speaker), "bold"), (f"  {minute(turn.occurred_at)}\n", "$text-muted"), printable(turn.text)
+    )

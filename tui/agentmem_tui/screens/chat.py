@@ -1,0 +1,282 @@
+"""The chat: sessions on the left, the transcript and the prompt in the middle, what was recalled on the right."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Footer
+from textual.worker import Worker
+
+from agentmem.types import Receipt
+from agentmem_tui.conversation import Conversation
+from agentmem_tui.messages import (
+    AnswerSelected,
+    EarlierWanted,
+    ForgetWanted,
+    ItemOpened,
+    PromptSubmitted,
+    SessionChosen,
+)
+from agentmem_tui.screens.around import AroundScreen
+from agentmem_tui.screens.forget import ForgetScreen
+from agentmem_tui.tasks import background, tell
+from agentmem_tui.widgets.answer import Answer
+from agentmem_tui.widgets.prompt import Prompt
+from agentmem_tui.widgets.recalled import Recalled, RecalledList
+from agentmem_tui.widgets.said import Said
+from agentmem_tui.widgets.sessions import SessionList, Sessions
+from agentmem_tui.widgets.status_bar import StatusBar
+from agentmem_tui.widgets.transcript import Transcript
+from agentmem_tui.widgets.welcome import Welcome
+
+_PAGE = 40
+"""Turns on screen at first, and more of them each time earlier ones are asked for."""
+_STATUS_SECONDS = 1.0
+_BREADTHS = [(0, "-narrow"), (100, "-medium"), (140, "-wide")]
+"""From which width on a screen is called what in the style sheet."""
+
+
+class ChatScreen(Screen[None]):
+    """Keys that belong to the whole screen are bound here; those of a pane in its widget."""
+
+    HORIZONTAL_BREAKPOINTS = _BREADTHS
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "Cancel", id="chat.cancel"),
+        Binding("ctrl+n", "new_session", "New", id="chat.new"),
+        Binding("f2", "pane('Sessions')", "Sessions", id="chat.sessions"),
+        Binding("f3", "pane('Recalled')", "Recalled", id="chat.recalled"),
+        Binding("f4", "private", "Private", id="chat.private"),
+        Binding("ctrl+up", "select(-1)", "Answer above", show=False, id="chat.above"),
+        Binding("ctrl+down", "select(1)", "Answer below", show=False, id="chat.below"),
+        Binding("ctrl+end", "latest", "Latest", show=False, id="chat.latest"),
+    ]
+
+    def __init__(self, conversation: Conversation) -> None:
+        super().__init__()
+        self._conversation = conversation
+        self._answering: Worker[None] | None = None
+        self._shown = _PAGE
+        self._breadth = 0
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="panes"):
+            yield Sessions()
+            with Vertical(id="middle"):
+                yield Transcript()
+                yield Prompt()
+            yield Recalled()
+        yield StatusBar()
+        yield Footer(show_command_palette=True)
+
+    def on_mount(self) -> None:
+        self.query_one(Prompt).focus()
+        self._show_private()
+        self._load()
+        self._refresh_sessions()
+        self._refresh_status()
+        self.set_interval(_STATUS_SECONDS, self._refresh_status)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """On a screen of another breadth the panes are as it has them, whatever was toggled before."""
+        breadth = sum(event.size.width >= least for least, _ in _BREADTHS)
+        if breadth != self._breadth:
+            self._breadth = breadth
+            for pane in self.query("Sessions, Recalled"):
+                pane.styles.clear_rule("display")
+
+    # -- showing what is there ------------------------------------------------------------------------------------
+
+    @background("load")
+    async def _load(self) -> None:
+        """Show the newest turns of the session, or the welcome where it has none."""
+        talk = self._conversation
+        turns, earlier = await asyncio.to_thread(talk.turns, self._shown)
+        above: list[Widget] = [] if turns else [await self._welcome()]
+        await self.query_one(Transcript).show(turns, earlier=earlier, above=above)
+        self.query_one(Prompt).remember([turn.text for turn in turns if turn.role == "user"])
+        if not turns:
+            self.query_one(Recalled).show((), asked=False)
+
+    async def _welcome(self) -> Welcome:
+        chosen = self._conversation.chosen
+        remembered = await asyncio.to_thread(self._conversation.remembered)
+        return Welcome(model=chosen.label, notice=chosen.notice, remembered=remembered)
+
+    @background("sessions")
+    async def _refresh_sessions(self) -> None:
+        rows = await asyncio.to_thread(self._conversation.sessions)
+        self.query_one(SessionList).show(rows, self._conversation.session)
+
+    @background("status")
+    async def _refresh_status(self) -> None:
+        bar, talk = self.query_one(StatusBar), self._conversation
+        bar.model, bar.place = talk.chosen.label, "/".join(talk.namespace)
+        bar.embedder = talk.memory.embedder_state
+        bar.waiting = await asyncio.to_thread(talk.waiting)
+
+    def _show_private(self) -> None:
+        private = self._conversation.private
+        prompt = self.query_one(Prompt)
+        prompt.set_class(private, "-private")
+        prompt.border_title = "private: nothing of this is remembered" if private else ""
+        prompt.border_subtitle = "Enter sends · Ctrl+J new line"
+        self.query_one(StatusBar).private = private
+
+    # -- asking and answering -------------------------------------------------------------------------------------
+
+    def on_prompt_submitted(self, event: PromptSubmitted) -> None:
+        if self.busy:
+            self.notify("The answer is still coming: Esc cancels it", markup=False)
+            return
+        self.query_one(Prompt).accept(event.text)
+        self._answering = self._answer(event.text)
+        self.refresh_bindings()
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is coming."""
+        return self._answering is not None and not self._answering.is_finished
+
+    @background("answer", exclusive=False)
+    async def _answer(self, text: str) -> None:
+        now = self._conversation.now()
+        said, answer = Said("You", text, now), Answer(now, note="recalling…")
+        await self.query_one(Transcript).append(said, answer)
+        try:
+            await self._stream(text, answer)
+        except asyncio.CancelledError:
+            await self._settle(said, answer, "cancelled")
+            raise
+        except Exception as error:
+            await self._settle(said, answer, "failed")
+            if said.turn_id is None:
+                self.query_one(Prompt).put_back(text)
+            tell(self, error)
+        else:
+            await self._settle(said, answer, "")
+        finally:
+            self.refresh_bindings()
+
+    async def _stream(self, text: str, answer: Answer) -> None:
+        async with aclosing(self._conversation.stream(text)) as pieces:
+            async for piece in pieces:
+                await answer.add(piece)
+
+    async def _settle(self, said: Said, answer: Answer, note: str) -> None:
+        """Lay the answer out for good, tie it to the ledger, and show what was recalled for it."""
+        done = self._conversation.last()
+        if done is not None:
+            said.turn_id = done.user_turn.id if done.user_turn else None
+            answer.turn_id = done.turn.id if done.turn else None
+            answer.items = done.recollection.items
+        await answer.finish(done.text if done and not note else None)
+        count = len(answer.items or ())
+        answer.note = " · ".join(filter(None, [note, f"{count} recalled" if count else "nothing recalled"]))
+        self.query_one(Transcript).select(answer)
+        self._refresh_sessions()
+
+    async def on_answer_selected(self, event: AnswerSelected) -> None:
+        pane = self.query_one(Recalled)
+        if event.items is not None:
+            pane.show(event.items)
+        elif event.turn_id is not None:
+            self._show_recorded(event.turn_id)
+
+    @background("recalled")
+    async def _show_recorded(self, turn_id: str) -> None:
+        items = await asyncio.to_thread(self._conversation.recalled_for, turn_id)
+        self.query_one(Recalled).show(items)
+
+    @on(EarlierWanted)
+    def _show_earlier(self) -> None:
+        self._shown += _PAGE
+        self._load()
+
+    def on_item_opened(self, event: ItemOpened) -> None:
+        self.app.push_screen(AroundScreen(self._conversation, event.item), self._forget)
+
+    def on_forget_wanted(self, event: ForgetWanted) -> None:
+        self._forget(event.record_id)
+
+    def _forget(self, record_id: str | None) -> None:
+        if record_id is not None:
+            self.app.push_screen(ForgetScreen(self._conversation, record_id), self._forgotten)
+
+    async def _forgotten(self, receipt: Receipt | None) -> None:
+        if receipt is None:
+            return
+        gone = {i for ids in receipt.forgotten.values() for i in ids}
+        self.query_one(Recalled).drop(gone)
+        await self.query_one(Transcript).drop(gone)
+        self.notify(_in_words(receipt), title="Forgotten", timeout=12, markup=False)
+        self._refresh_sessions()
+
+    async def on_session_chosen(self, event: SessionChosen) -> None:
+        if self.busy:
+            self.notify("The answer is still coming: Esc cancels it", markup=False)
+            return
+        self._conversation.switch(event.session)
+        self._shown = _PAGE
+        self._load()
+        self._refresh_sessions()
+        self.query_one(Prompt).focus()
+
+    # -- actions --------------------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
+        """Show the key for cancelling only while there is something to cancel."""
+        return self.busy if action == "cancel" else True
+
+    def action_cancel(self) -> None:
+        if self._answering is not None:
+            self._answering.cancel()
+
+    def action_new_session(self) -> None:
+        self.post_message(SessionChosen(None))
+
+    def action_private(self) -> None:
+        if self.busy:
+            self.notify("The answer is still coming: Esc cancels it", markup=False)
+            return
+        self._conversation.private = not self._conversation.private
+        self._show_private()
+
+    def action_pane(self, pane: str) -> None:
+        """Show or hide a side pane, and put the focus where one would use it. A narrow screen has room for one."""
+        shown = self.query_one(pane)
+        shown.display = not shown.display
+        if not shown.display:
+            self.query_one(Prompt).focus()
+            return
+        if self.has_class("-narrow"):
+            self.query_one("Recalled" if pane == "Sessions" else "Sessions").display = False
+        shown.query_one("OptionList").focus()
+
+    def action_open_item(self) -> None:
+        self.query_one(RecalledList).action_select()
+
+    def action_forget_item(self) -> None:
+        self.query_one(RecalledList).action_forget()
+
+    def action_select(self, step: int) -> None:
+        self.query_one(Transcript).select_beside(step)
+
+    def action_latest(self) -> None:
+        self.query_one(Transcript).anchor()
+
+
+def _in_words(receipt: Receipt) -> str:
+    counts = {kind: len(ids) for kind, ids in receipt.forgotten.items() if ids and kind != "chunks"}
+    went = ", ".join(f"{n} {kind if n != 1 else kind.removesuffix('s')}" for kind, n in counts.items()) or "nothing"
+    erased = "their bytes are erased" if receipt.erased == "done" else "bytes wait for another program to let go"
+    back = f"; {len(receipt.restored)} came back" if receipt.restored else ""
+    copies = f". Copies made earlier are yours to remove: {', '.join(receipt.copies)}" if receipt.copies else ""
+    return f"{went}; {erased}{back}{copies}"

@@ -1,0 +1,124 @@
+"""Forgetting, shown before it is done: all that would go, with its text, and what may be left out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Button, Checkbox, Static
+
+from agentmem.types import ForgetPlan, Receipt
+from agentmem_tui.conversation import Conversation
+from agentmem_tui.printable import one_line
+from agentmem_tui.tasks import background
+
+_SHOWN = 200
+
+
+class ForgetScreen(ModalScreen[Receipt | None]):
+    """The preview of a forget. Dismissed with the receipt, or None where nothing was forgotten."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "keep", "Keep")]
+
+    def __init__(self, conversation: Conversation, record_id: str) -> None:
+        super().__init__()
+        self._conversation = conversation
+        self._record_id = record_id
+        self._plan: ForgetPlan | None = None
+        self._forgetting = False
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield VerticalScroll(Static("Looking for all that hangs on it…", id="preview"))
+            with Horizontal(id="consent"):
+                yield Checkbox("what repeats it", True, id="repeats", compact=True)
+                yield Checkbox("turns that echo it", True, id="echoes", compact=True)
+                yield Checkbox("keep the turns it came from", False, id="keep", compact=True)
+            with Horizontal(id="buttons"):
+                yield Button("Keep it", id="cancel", compact=True)
+                yield Button("Forget for good", variant="error", id="forget", disabled=True, compact=True)
+
+    def on_mount(self) -> None:
+        self.query_one(".dialog").border_title = "Forget"
+        self.query_one("#consent").display = False
+        self.query_one("#cancel").focus()
+        self._look()
+
+    def on_checkbox_changed(self) -> None:
+        self._look()
+
+    def _look(self) -> None:
+        self.query_one("#forget", Button).disabled = True
+        self._draw_up(*(self.query_one(f"#{name}", Checkbox).value for name in ("keep", "repeats", "echoes")))
+
+    @background("plan")
+    async def _draw_up(self, keep_source: bool, repeats: bool, echoes: bool) -> None:
+        plan = await asyncio.to_thread(
+            self._conversation.plan_forget,
+            [self._record_id],
+            keep_source=keep_source,
+            repeats=repeats,
+            echoes=echoes,
+        )
+        first = self._plan is None
+        self._plan = plan
+        self.query_one("#preview", Static).update(_preview(plan))
+        if first:
+            self._offer(plan)
+        self.query_one("#forget", Button).disabled = False
+
+    def _offer(self, plan: ForgetPlan) -> None:
+        """Offer only the choices that change something for this plan."""
+        offered = {
+            "repeats": bool(plan.repeats),
+            "echoes": bool(plan.echoes),
+            "keep": self._record_id in plan.thoughts and bool(plan.turns),
+        }
+        for name, useful in offered.items():
+            self.query_one(f"#{name}").display = useful
+        self.query_one("#consent").display = any(offered.values())
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        event.stop()
+        if event.button.id == "cancel" or self._plan is None:
+            self.action_keep()
+            return
+        self._forget(self._plan)
+
+    @background("forget", exclusive=False)
+    async def _forget(self, plan: ForgetPlan) -> None:
+        self.query_one(".dialog").disabled = self._forgetting = True
+        try:
+            receipt = await asyncio.to_thread(self._conversation.forget, plan)
+        finally:
+            self.query_one(".dialog").disabled = self._forgetting = False
+        self.dismiss(receipt)
+
+    def action_keep(self) -> None:
+        """Leave without forgetting; not while it is being done, for then the receipt would be lost."""
+        if not self._forgetting:
+            self.dismiss(None)
+
+
+def _preview(plan: ForgetPlan) -> Content:
+    sections = [
+        _section("Turns that go", plan.turns, plan),
+        _section("Thoughts that go", plan.thoughts, plan),
+        _section("Thoughts that say the same again", plan.repeats, plan),
+        _section("Turns that repeat it, answers among them", plan.echoes, plan),
+        _section("Thoughts that come back, as the merge above them is dissolved", plan.restored, plan),
+    ]
+    return Content("\n\n").join([*filter(None, sections), Content("This cannot be undone.")])
+
+
+def _section(title: str, ids: Sequence[str], plan: ForgetPlan) -> Content | None:
+    if not ids:
+        return None
+    lines = [Content.assemble("  · ", one_line(plan.samples.get(i, i), _SHOWN)) for i in ids]
+    return Content("\n").join([Content.styled(f"{title} ({len(ids)})", "bold"), *lines])

@@ -1,0 +1,84 @@
+"""An answer: Markdown as it streams in, and below it a line that leads to what was recalled for it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from markdown_it import MarkdownIt
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widgets import Markdown, Static
+from textual.widgets.markdown import MarkdownStream
+
+from agentmem.types import RecallItem
+from agentmem_tui.printable import printable
+from agentmem_tui.widgets.said import heading
+
+
+def _parser() -> MarkdownIt:
+    """GitHub's Markdown, but HTML is text like any other: Textual would leave it out."""
+    return MarkdownIt("gfm-like", {"html": False})
+
+
+class Answer(Vertical):
+    """One answer of the agent; `items` is None while what was recalled for it is only in the store."""
+
+    selected: reactive[bool] = reactive(False, toggle_class="-selected")
+    note: reactive[str] = reactive("")
+
+    def __init__(self, at: datetime, text: str = "", turn_id: str | None = None, note: str = "") -> None:
+        super().__init__()
+        self.turn_id = turn_id
+        self.items: tuple[RecallItem, ...] | None = None
+        self._at = at
+        self._text = text
+        self._stream: MarkdownStream | None = None
+        self.set_reactive(Answer.note, note)
+
+    def compose(self) -> ComposeResult:
+        yield Static(heading("agentmem", self._at), classes="heading")
+        # A link is copied, not followed: opening a browser would leave the machine.
+        yield Markdown(printable(self._text), parser_factory=_parser, open_links=False)
+        yield Static(self._note_line(), classes="note")
+
+    async def add(self, piece: str) -> None:
+        """Show the next piece of the answer."""
+        markdown = self.query_one(Markdown)
+        if self._stream is None:
+            self._stream = Markdown.get_stream(markdown)
+        self._text += piece
+        await self._stream.write(printable(piece))
+
+    async def finish(self, text: str | None = None) -> None:
+        """End the stream and lay the whole answer out once more: streamed fences and tables differ from final ones."""
+        if self._stream is not None:
+            await self._stream.stop()
+            self._stream = None
+        if text is not None:
+            self._text = text
+        await self.query_one(Markdown).update(printable(self._text))
+
+    @property
+    def text(self) -> str:
+        return self._text
+
+    def watch_selected(self) -> None:
+        self._refresh_note()
+
+    def watch_note(self) -> None:
+        self._refresh_note()
+
+    def _refresh_note(self) -> None:
+        for line in self.query(".note").results(Static):
+            line.update(self._note_line())
+
+    def _note_line(self) -> Content:
+        mark = "◆" if self.selected else "◇"
+        return Content.assemble(f"{mark} ", printable(self.note))
+
+    def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
+        event.stop()
+        self.app.copy_to_clipboard(event.href)
+        self.notify(f"Copied the link {printable(event.href)}", markup=False)

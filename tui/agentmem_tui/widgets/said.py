@@ -1,0 +1,31 @@
+"""Something said that is not an answer of this chat: shown word for word, never parsed as markup."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Static
+
+from agentmem_tui.printable import minute, printable
+
+
+class Said(Vertical):
+    """One turn of the user, or of anyone else in a conversation that was ingested."""
+
+    def __init__(self, speaker: str, text: str, at: datetime, turn_id: str | None = None) -> None:
+        super().__init__()
+        self.turn_id = turn_id
+        self._speaker = speaker
+        self._text = text
+        self._at = at
+
+    def compose(self) -> ComposeResult:
+        yield Static(heading(self._speaker, self._at), classes="heading")
+        yield Static(Content(printable(self._text)), classes="words")
+
+
+def heading(speaker: str, at: datetime) -> Content:
+    return Content.assemble((printable(speaker), "bold"), (f"  {minute(at)}", "$text-muted"))

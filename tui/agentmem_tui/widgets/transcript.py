@@ -1,0 +1,92 @@
+"""The transcript: a window of the session's newest turns, with older ones on demand, and one answer selected."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.widget import Widget
+from textual.widgets import Button
+
+from agentmem.types import Turn
+from agentmem_tui.messages import AnswerSelected, EarlierWanted
+from agentmem_tui.widgets.answer import Answer
+from agentmem_tui.widgets.said import Said
+
+_NOTES = {"cancelled": "cancelled", "superseded": "superseded", "complete": ""}
+
+
+class Transcript(VerticalScroll):
+    """What was said, oldest first. It stays at its end until the user scrolls away from it."""
+
+    def compose(self) -> ComposeResult:
+        yield Button("Show earlier turns", id="earlier", compact=True)
+
+    def on_mount(self) -> None:
+        self.query_one("#earlier").display = False
+        self.anchor()
+
+    async def show(self, turns: Sequence[Turn], *, earlier: bool, above: Sequence[Widget] = ()) -> None:
+        """Show these turns and nothing else; `above` stands before them where there are no earlier ones."""
+        await self.clear()
+        self.query_one("#earlier").display = earlier
+        shown = [_shown(turn) for turn in turns]
+        await self.mount(*([] if earlier else above), *shown)
+        answers = [widget for widget in shown if isinstance(widget, Answer)]
+        if answers:
+            self.select(answers[-1])
+
+    async def clear(self) -> None:
+        """Remove all that was said from the screen."""
+        await self.query("Transcript > Said, Transcript > Answer, Transcript > Welcome").remove()
+
+    async def append(self, *widgets: Said | Answer) -> None:
+        await self.mount(*widgets)
+        self.anchor()
+
+    async def drop(self, turn_ids: Collection[str]) -> None:
+        """Take forgotten turns off the screen."""
+        await self.remove_children([w for w in self.said() if w.turn_id in turn_ids])
+
+    def said(self) -> list[Said | Answer]:
+        return [child for child in self.children if isinstance(child, Said | Answer)]
+
+    def answers(self) -> list[Answer]:
+        return [child for child in self.children if isinstance(child, Answer)]
+
+    def select(self, chosen: Answer) -> None:
+        """Mark an answer and say so."""
+        for answer in self.answers():
+            answer.selected = answer is chosen
+        self.post_message(AnswerSelected(chosen.turn_id, chosen.items))
+
+    def select_beside(self, step: int) -> None:
+        """Select the answer `step` places below the selected one."""
+        answers = self.answers()
+        if not answers:
+            return
+        at = next((n for n, answer in enumerate(answers) if answer.selected), len(answers) - 1)
+        chosen = answers[min(max(at + step, 0), len(answers) - 1)]
+        self.select(chosen)
+        chosen.scroll_visible(animate=False)
+
+    def on_click(self, event: events.Click) -> None:
+        """Select the answer that was clicked; marking text in it with the mouse is no click."""
+        if event.widget is None or self.screen.get_selected_text():
+            return
+        for widget in event.widget.ancestors_with_self:
+            if isinstance(widget, Answer):
+                self.select(widget)
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        event.stop()
+        self.post_message(EarlierWanted())
+
+
+def _shown(turn: Turn) -> Said | Answer:
+    if turn.role == "assistant" and turn.speaker is None:
+        return Answer(turn.occurred_at, turn.text, turn.id, _NOTES[turn.status])
+    speaker = turn.speaker or ("You" if turn.role == "user" else turn.role)
+    return Said(speaker, turn.text, turn.occurred_at, turn.id)
