@@ -11,10 +11,12 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from agentmem.errors import AgentmemError, EmbedderError, EmbedderMismatchError, StoreClosedError
 from agentmem.interfaces import Backend, Embedder, EmbedderIdentity, Matrix, Reader, Writer
+from agentmem.ledger import embed_job
 from agentmem.types import Edge, Job, Kind, Namespace
 
 if TYPE_CHECKING:
@@ -55,6 +57,18 @@ def check_identity(reader: Reader, identity: EmbedderIdentity) -> None:
             f"the store's vectors come from {_named(stored)}, not from {_named(identity)}: "
             "set `embedder` back to it, or run `agentmem reindex`"
         )
+
+
+def queue_all(writer: Writer, now: datetime) -> None:
+    """Drop every vector, and queue every record to be embedded anew."""
+    kinds: tuple[Kind, ...] = ("turn", "thought")
+    for namespace in writer.namespaces():
+        writer.clear_vectors(namespace=namespace)
+        stale = [job.id for job in writer.select("job", namespace=namespace, where={"task": "embed"})]
+        writer.remove("job", stale, namespace=namespace)
+        for kind in kinds:
+            ids = [record.id for record in writer.select(kind, namespace=namespace)]
+            writer.add(embed_job(kind, i, namespace=namespace, now=now) for i in ids)
 
 
 def _named(identity: EmbedderIdentity) -> str:

@@ -21,8 +21,8 @@ from agentmem.bridge import to_async
 from agentmem.clock import as_utc, utc_now
 from agentmem.config import Settings, load_settings
 from agentmem.embedqueue import EmbedQueue, Progress, State
+from agentmem.erasure import Erasure
 from agentmem.errors import InputError
-from agentmem.ids import new_id
 from agentmem.interfaces import Backend, Clock, Embedder, Writer
 from agentmem.namespaces import check_namespace
 from agentmem.types import (
@@ -30,7 +30,6 @@ from agentmem.types import (
     ForgetPlan,
     History,
     Inserted,
-    Job,
     Kind,
     Namespace,
     NewTurn,
@@ -82,8 +81,8 @@ class Memory:
         self._clock = clock
         self._engine = RecallEngine(self.backend)
         self._queue = EmbedQueue(self.backend, self._engine, self._loader(embedder))
-        self._erasing = bool(self.backend.jobs(task="erase"))
-        self._finish_erasing()
+        self._erasure = Erasure(self.backend, clock)
+        self._erasure.finish()
 
     def _open(self, store: str | Path | Backend, create: bool) -> Backend:
         from agentmem.plugins import open_store
@@ -112,7 +111,7 @@ class Memory:
     def close(self) -> None:
         """Stop the worker and close the store; what waits in the queue stays there."""
         self._queue.close()
-        self._finish_erasing()
+        self._erasure.finish()
         self.backend.close()
 
     # -- the ledger ---------------------------------------------------------------------------------------------
@@ -160,7 +159,7 @@ class Memory:
         return turn
 
     def observe_many(self, turns: Iterable[NewTurn], *, namespace: Namespace) -> Observed:
-        """Append many turns, 500 a transaction, passing over the empty, the forgotten and the known (by source and id)."""
+        """Append many turns, 500 a transaction; the empty, the forgotten and the known (by source and id) are counted."""
         counts: list[Observed] = []
         pending = iter(turns)
         while batch := list(islice(pending, _BATCH)):
@@ -359,7 +358,7 @@ class Memory:
             raise InputError("an empty query finds nothing: give words to recall by")
         if k < 1:
             raise InputError(f"k is the number of things to recall, at least 1; got {k}")
-        self._finish_erasing()
+        self._erasure.finish()
         vector = self._vector(query, namespace, wait)
         started = time.perf_counter()
         ask = partial(
@@ -403,7 +402,7 @@ class Memory:
 
     def flush(self, *, progress: Progress | None = None) -> int:
         """Do all waiting work in this thread: vectors, and erasures that an open read delayed. Returns vectors set."""
-        self._finish_erasing()
+        self._erasure.finish()
         return self._queue.flush(progress)
 
     def reindex(self, *, progress: Progress | None = None) -> int:
@@ -413,21 +412,10 @@ class Memory:
         resuming = bool(self.backend.jobs(task="embed"))
         with self.backend.write() as writer:
             if embedqueue.identity_of(writer) != embedder.identity or not resuming:
-                self._queue_all(writer)
+                embedqueue.queue_all(writer, self._clock())
             embedqueue.record_identity(writer, embedder.identity)
         self._queue.adopted()
         return self._queue.flush(progress)
-
-    def _queue_all(self, writer: Writer) -> None:
-        kinds: tuple[Kind, ...] = ("turn", "thought")
-        now = self._clock()
-        for namespace in writer.namespaces():
-            writer.clear_vectors(namespace=namespace)
-            stale = [job.id for job in writer.select("job", namespace=namespace, where={"task": "embed"})]
-            writer.remove("job", stale, namespace=namespace)
-            for kind in kinds:
-                ids = [record.id for record in writer.select(kind, namespace=namespace)]
-                writer.add(ledger.embed_job(kind, i, namespace=namespace, now=now) for i in ids)
 
     # -- forgetting ---------------------------------------------------------------------------------------------
 
@@ -483,7 +471,7 @@ class Memory:
             raise InputError("this plan was made for another namespace: plan again in this one")
         with self.backend.write() as writer:
             gone = forget.carry_out(writer, what, now=self._clock())
-        return self._receipt(gone, what.restored)
+        return self._erasure.receipt(gone, what.restored)
 
     def erase(self, *, namespace: Namespace) -> Receipt:
         """Erase everything of exactly this namespace."""
@@ -494,44 +482,13 @@ class Memory:
             writer.remove_namespace(namespace=namespace)
         self._engine.drop(namespace)
         self.backend.reclaim()
-        return self._receipt({**gone, "adapters": ()}, ())
+        return self._erasure.receipt({**gone, "adapters": ()}, ())
 
     def expire(self, *, namespace: Namespace, older_than: timedelta) -> Receipt | None:
         """Forget turns that occurred longer ago than this, and what was derived from them; None if there are none."""
         before = self._clock() - older_than
         plan = self.plan_forget(namespace=namespace, before=before, repeats=False, echoes=False)
         return self.forget(plan, namespace=namespace) if plan.turns else None
-
-    def _receipt(self, gone: Mapping[str, tuple[str, ...]], restored: tuple[str, ...]) -> Receipt:
-        from agentmem.transfer import copies
-
-        self._erasing = not self.backend.erase()
-        now = self._clock()
-        if self._erasing:
-            job = Job(
-                id=new_id(),
-                namespace=("agentmem",),
-                task="erase",
-                target_kind="store",
-                target="",
-                recorded_at=now,
-                run_after=now,
-            )
-            with self.backend.write() as writer:
-                writer.add([job])
-        with self.backend.read() as reader:
-            made = tuple(copies(reader))
-        return Receipt(gone, restored, "pending" if self._erasing else "done", made, now)
-
-    def _finish_erasing(self) -> None:
-        """Try again what an open read in another process delayed."""
-        if not self._erasing or not self.backend.erase():
-            return
-        done = self.backend.jobs(task="erase")
-        with self.backend.write() as writer:
-            for job in done:
-                writer.remove("job", [job.id], namespace=job.namespace)
-        self._erasing = False
 
     # -- the store ----------------------------------------------------------------------------------------------
 
