@@ -35,6 +35,4 @@ def open_backend(
     from agentmem.backends.sqlite import SqliteBackend
 
     path = Path(name.removeprefix("sqlite:///")).expanduser()
-    return SqliteBackend(
-        path, create=create, busy_timeout=busy_timeout, allow_network=allow_network, clock=clock
-    )
+    return SqliteBackend(path, create=create, busy_timeout=busy_timeout, allow_network=allow_network, clock=clock)

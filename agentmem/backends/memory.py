@@ -218,14 +218,20 @@ class _Writer(_Reader):
         space.changes.append(Change(self._state.last, namespace, op, kind, id))
         self._undo.append(space.changes.pop)
 
-    def add(self, records: Iterable[Record]) -> None:
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """A step of the transaction that leaves no trace if it fails."""
         mark = len(self._undo)
         try:
-            for record in records:
-                self._add(record)
+            yield
         except BaseException:
             self.roll_back(mark)
             raise
+
+    def add(self, records: Iterable[Record]) -> None:
+        with self._whole():
+            for record in records:
+                self._add(record)
 
     def _add(self, record: Record) -> None:
         kind = KIND_OF[type(record)]
@@ -244,18 +250,21 @@ class _Writer(_Reader):
             self._set(space.taken, key, record.id)
 
     def replace(self, records: Iterable[Record]) -> None:
-        for record in records:
-            kind = KIND_OF[type(record)]
-            space = self._space(record.namespace)
-            row = space.rows[kind].get(record.id)
-            if row is None:
-                raise NotFoundError(f"no {kind} {record.id} in this namespace; add it first")
-            if kind in UNCHANGING and dump_content(kind, row.record) != dump_content(kind, record):
-                raise ConflictError(f"{kind} {record.id}: its content never changes; add a new {kind} instead")
-            self._release(space, row.record)
-            self._take(space, record)
-            self._set(space.rows[kind], record.id, _Row(row.number, _detached(kind, record), row.digest))
-            self._log(space, record.namespace, "replace", kind, record.id)
+        with self._whole():
+            for record in records:
+                self._replace(record)
+
+    def _replace(self, record: Record) -> None:
+        kind, space = KIND_OF[type(record)], self._space(record.namespace)
+        row = space.rows[kind].get(record.id)
+        if row is None:
+            raise NotFoundError(f"no {kind} {record.id} in this namespace; add it first")
+        if kind in UNCHANGING and dump_content(kind, row.record) != dump_content(kind, record):
+            raise ConflictError(f"{kind} {record.id}: its content never changes; add a new {kind} instead")
+        self._release(space, row.record)
+        self._take(space, record)
+        self._set(space.rows[kind], record.id, _Row(row.number, _detached(kind, record), row.digest))
+        self._log(space, record.namespace, "replace", kind, record.id)
 
     def _release(self, space: _Space, record: Record) -> None:
         for key in _identities(record):

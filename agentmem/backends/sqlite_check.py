@@ -26,7 +26,8 @@ def disagreement(db: Connection) -> list[str]:
 
 
 def _missing(table: str, column: str, held: str) -> str:
-    return f"{table} t WHERE {column} NOT IN (SELECT id FROM {held} WHERE NOT {_ERASED})"
+    erased = _ERASED if held == "bodies" else "0"
+    return f"{table} WHERE {column} IS NOT NULL AND {column} NOT IN (SELECT id FROM {held} WHERE NOT {erased})"
 
 
 def _unowned(held: str, column: str, kinds: list[str]) -> str:
@@ -46,7 +47,7 @@ def _content() -> Iterator[tuple[str, str]]:
 def _vectors() -> Iterator[tuple[str, str]]:
     tables = [TABLES[kind] for kind in KINDS if kind in LOGGED]
     for table in tables:
-        yield f"{table} WHERE vector NOT IN (SELECT id FROM vectors)", f"{table} have lost their vector"
+        yield _missing(table, "vector", "vectors"), f"{table} have lost their vector"
     live = f"vectors WHERE id IN ({' UNION ALL '.join(f'SELECT vector FROM {table}' for table in tables)})"
     yield f"{live} AND length(data) % 4", "vectors have an impossible size"
     yield f"(SELECT 1 FROM {live} GROUP BY length(data) LIMIT -1 OFFSET 1)", "sizes of vectors too many"

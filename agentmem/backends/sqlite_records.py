@@ -222,7 +222,7 @@ class SqliteReader:
         return self._db.one("SELECT last_change FROM namespaces WHERE id = ?", [self._ns(namespace)]) or 0
 
     def meta(self, key: str) -> str | None:
-        value: str | None = self._db.one("SELECT value FROM meta WHERE key = ?", [key])
+        value: str | None = from_text(self._db.one("SELECT value FROM meta WHERE key = ?", [to_column(key)]))
         return value
 
     def digest(self, text: str) -> str:
@@ -412,9 +412,9 @@ class SqliteWriter(SqliteReader):
         return super().last_change(namespace=namespace)
 
     def set_meta(self, key: str, value: str | None) -> None:
-        self._db.run("DELETE FROM meta WHERE key = ?", [key])
+        self._db.run("DELETE FROM meta WHERE key = ?", [to_column(key)])
         if value is not None:
-            self._db.run("INSERT INTO meta VALUES (?, ?)", [key, value])
+            self._db.run("INSERT INTO meta VALUES (?, ?)", [to_column(key), to_column(value)])
 
     def compact_changes(self, *, keep: int) -> None:
         self.flush()

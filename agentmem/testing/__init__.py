@@ -1,0 +1,10 @@
+"""For authors of plug-ins: conformance suites for the interfaces, and sample records to feed them.
+
+    from agentmem.testing.conformance import BackendConformance
+
+    class TestMyBackend(BackendConformance):
+        def make_backend(self, tmp_path):
+            return MyBackend(tmp_path / "store")
+
+For readable failures, `pytest.register_assert_rewrite("agentmem.testing")` in conftest.py before that import.
+"""
