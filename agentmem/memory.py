@@ -159,7 +159,7 @@ class Memory:
         return turn
 
     def observe_many(self, turns: Iterable[NewTurn], *, namespace: Namespace) -> Observed:
-        """Append many turns, 500 a transaction; the empty, the forgotten and the known (by source and id) are counted."""
+        """Append many turns, 500 a transaction; what is empty, forgotten or known (by source and id) is counted."""
         counts: list[Observed] = []
         pending = iter(turns)
         while batch := list(islice(pending, _BATCH)):
