@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,9 +10,10 @@ from typing import Any, NoReturn, TextIO
 
 import click
 
-from agentmem import __version__
+from agentmem import __version__, logs
 from agentmem.commands import about, forgetting, ingesting, recalling, store, talking, thinking
 from agentmem.commands.common import Call, common
+from agentmem.commands.output import colour
 from agentmem.errors import AgentmemError
 
 INTERRUPTED = 130
@@ -42,14 +42,11 @@ class Root(click.Group):
 @click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="agentmem", message="%(prog)s %(version)s")
 @common
-def cli(call: Call) -> None:
+def cli(_call: Call) -> None:
     """A memory that lasts, for language-model agents: talk, remember, recall, forget.
 
     Settings come from arguments, AGENTMEM_* variables and the settings file, in this order (`agentmem settings show`).
     """
-    from agentmem import logs
-
-    logs.set_up(verbose=call.verbose)
 
 
 for module in (talking, ingesting, recalling, thinking, forgetting, store, about):
@@ -88,12 +85,10 @@ def guard(run: Callable[[], Any]) -> int:
 
 
 def _fail(message: str, code: int, error: BaseException | None = None) -> int:
-    from agentmem.logs import LOGGER
-
     line = " ".join(message.split())
-    click.echo(click.style("error:", fg="red") + f" {line}", err=True)
+    click.echo(click.style("error:", fg="red") + f" {line}", err=True, color=colour())
     if error is not None:
-        LOGGER.debug("where it came from", exc_info=error)
+        logs.trace(error)
     return code
 
 
@@ -129,7 +124,3 @@ def _escape_unprintable(stream: TextIO) -> None:
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")
-
-
-if os.environ.get("NO_COLOR"):
-    cli.context_settings["color"] = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 
 LOGGER = logging.getLogger("agentmem")
 
@@ -13,6 +14,12 @@ def set_up(*, verbose: bool) -> None:
     LOGGER.handlers = [_rich_handler() if verbose else _plain_handler()]
     LOGGER.setLevel(logging.DEBUG if verbose else logging.WARNING)
     LOGGER.propagate = False
+
+
+def trace(error: BaseException) -> None:
+    """Show where an error came from, if what is done is shown at all."""
+    if LOGGER.isEnabledFor(logging.DEBUG):
+        traceback.print_exception(error, file=sys.stderr)
 
 
 def _plain_handler() -> logging.Handler:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from agentmem import logs
 from agentmem.errors import InputError
+from agentmem.logs import LOGGER
 
 if TYPE_CHECKING:
     from agentmem.config import Settings
@@ -51,6 +53,7 @@ class Call:
         from agentmem.memory import Memory
 
         settings = self.settings
+        LOGGER.info("opening %s for namespace %s", settings.store, "/".join(self.namespace))
         embedder = settings.embedder if embed else None
         memory = Memory(settings.store, embedder=embedder, settings=settings, create=create)
         if create and settings.retention_days is not None:
@@ -78,7 +81,7 @@ def common(function: F) -> F:
     @wraps(function)
     def wrapper(ctx: click.Context, /, *args: Any, **kwargs: Any) -> Any:
         call = _take(ctx, kwargs)
-        return ctx.invoke(function, call, *args, **kwargs)
+        return function(call, *args, **kwargs)
 
     return wrapper  # type: ignore[return-value]
 
@@ -90,10 +93,7 @@ def _take(ctx: click.Context, kwargs: dict[str, Any]) -> Call:
     verbose = kwargs.pop("verbose") or outer.verbose
     call = Call({**outer.overrides, **given}, verbose, kwargs.pop("as_json", False))
     ctx.obj = call
-    if verbose:
-        from agentmem import logs
-
-        logs.set_up(verbose=True)
+    logs.set_up(verbose=verbose)
     return call
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -54,7 +55,12 @@ def one_line(text: str, width: int | None = None) -> str:
 
 def say(text: str, *, dim: bool = False, bold: bool = False, err: bool = False) -> None:
     """Text of ours or remembered text, for people."""
-    click.echo(click.style(clean(text), dim=dim or None, bold=bold or None), err=err)
+    click.echo(click.style(clean(text), dim=dim or None, bold=bold or None), err=err, color=colour())
+
+
+def colour() -> bool | None:
+    """False where the user wants none (no-color.org); None leaves it to whether the stream is a terminal."""
+    return False if os.environ.get("NO_COLOR") else None
 
 
 def short_id(id: str) -> str:
@@ -84,7 +90,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns[:-1]:
         shown.add_column(column, no_wrap=True)
-    shown.add_column(columns[-1], overflow="fold")
+    shown.add_column(columns[-1], overflow="fold", min_width=24)
     for row in cells:
         shown.add_row(*(Text(cell) for cell in row))
     Console().print(shown)

@@ -13,7 +13,16 @@ from agentmem.config import Settings
 from agentmem.memory import Memory
 from agentmem.types import NewTurn
 
-HEAVY = ("torch", "faiss", "sentence_transformers", "transformers", "langchain_core", "textual", "sqlite_utils", "pydantic")
+HEAVY = (
+    "torch",
+    "faiss",
+    "sentence_transformers",
+    "transformers",
+    "langchain_core",
+    "textual",
+    "sqlite_utils",
+    "pydantic",
+)
 RUN = """
 import sys
 from agentmem.cli import cli
