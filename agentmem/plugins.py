@@ -9,7 +9,7 @@ The smallest plug-in is one module and an entry point in the group `agentmem`:
         register("postgresql", open_backend, abilities=ABILITIES, api_version=1)
 
 A user interface is an entry point in the group `agentmem.ui`: a callable `run(memory, settings, *, namespace, session,
-chosen)`. Plug-ins are imported at the first need of one: a SQLite store needs none.
+chosen, private)` that returns an exit code. Plug-ins are imported at the first need of one: a SQLite store needs none.
 """
 
 from __future__ import annotations

@@ -58,7 +58,8 @@ def _chat_full(call: Call, memory: Memory, session: str | None, private: bool) -
 
     run = find_ui()
     chosen = choose_model(call.settings)
-    run(memory, call.settings, namespace=call.namespace, session=session, chosen=chosen, private=private)
+    code = run(memory, call.settings, namespace=call.namespace, session=session, chosen=chosen, private=private)
+    raise click.exceptions.Exit(code)
 
 
 @click.command()
