@@ -21,6 +21,8 @@ from agentmem.types import Change, Chunk, Kind, Namespace, Thought, Turn
 
 TURN, THOUGHT = 0, 1
 NEVER = float("inf")
+NOBODY = -2
+"""Number of a name that no document bears; documents without a name have -1."""
 ROLES = ("user", "assistant", "tool", "system")
 STATES = ("live", "complete", "cancelled", "retracted", "superseded", "merged")
 _KINDS: tuple[Kind, ...] = ("turn", "thought")
@@ -63,8 +65,8 @@ class Names:
             del self._uses[number], self._numbers[self._names.pop(number)]
 
     def number(self, name: str) -> int:
-        """The number of a name, -1 where nothing bears it."""
-        return self._numbers.get(name, -1)
+        """The number of a name, NOBODY where nothing bears it."""
+        return self._numbers.get(name, NOBODY)
 
     def items(self) -> Iterable[tuple[str, int]]:
         return self._numbers.items()
@@ -203,7 +205,8 @@ class NamespaceCache:
             "speaker": -1,
         }
         if isinstance(record, Thought):
-            return fields | {"kind": THOUGHT}
+            # A thought says what the user said, in short; from a tool it is the tool's.
+            return fields | {"kind": THOUGHT, "role": ROLES.index("user" if record.trusted else "tool")}
         if record.speaker:
             fields["speaker"] = self.speakers.take(record.speaker)
         return fields | {
@@ -253,9 +256,9 @@ class NamespaceCache:
             self._layout = lay_out(self.columns["session"], self.columns["seq"], self.live[: len(self)], spans)
         return self._layout
 
-    def speakers_named(self, asked: frozenset[str]) -> list[int]:
-        """Numbers of the speakers of whose name a word is among those asked."""
-        return [number for name, number in self.speakers.items() if asked & set(words(name))]
+    def speakers_named(self, asked: frozenset[str]) -> dict[int, str]:
+        """The speakers, by number, of whose name a word is among those asked."""
+        return {number: name for name, number in self.speakers.items() if asked & set(words(name))}
 
 
 def _changeable(record: Turn | Thought) -> dict[str, float]:

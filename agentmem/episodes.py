@@ -1,11 +1,12 @@
 """Episodes: soft attention over chunks, then in detail inside them.
 
-After HCAM (Lampinen et al. 2021, "Towards mental time travel", §3): memory is kept in chunks, a query attends over one
-summary key per chunk, then in detail inside the relevant ones, weighted by the chunk's relevance. This is the
-training-free analogue. The paper's summary is the mean of a chunk's entries; a mean key's product with the query is the
-mean of the turns' own products, so keys need not be stored: they are pooled from the turns' scores at the query. Where
-the paper multiplies softmaxes, relevances are added here as logarithms, so that a long chunk is not punished for its
-length; and no hard top-k of chunks is cut, which cost more than it gave (benchmarks/LOG.md).
+After HCAM (Lampinen et al. 2021, "Towards mental time travel", section 3): memory is kept in chunks; a query attends
+over one summary key per chunk, then in detail inside the relevant ones, weighted by the chunk's relevance. This is the
+training-free analogue. A chunk has two keys, in meaning and in words, both pooled from its turns at the query, so that
+nothing beside the turns need be stored or forgotten: the best cosine of its turns here, and the BM25 of their pooled
+words (`Postings.pooled`). Where the paper multiplies softmaxes, relevances are added here, as logarithms would be, so
+that a long chunk is not punished for its length; and every chunk takes part: a hard choice of the top chunks was worse
+than no chunks at all (docs/design.md).
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ LOOSE_TURNS = 8
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where documents stand, in arrays of shape (documents,). A thought is a group of its own.
+    """Where documents stand, in arrays of shape (documents,).
 
-    `before` and `after` hold the document beside it in its session, -1 for none; `chunk` and `session` the number of
-    its group, -1 for a hole.
+    `before` and `after` hold the document beside it in its session; one at the end stands beside itself. `chunk` and
+    `session` hold the number of its group. A thought stands alone: beside itself, in group -1.
     """
 
     before: Numbers
@@ -46,27 +47,24 @@ def lay_out(
     spans: Sequence[tuple[int, int, int]],
 ) -> Layout:
     """The layout of documents; turns have session >= 0; `spans` are chunks: session, first and last seq."""
-    size = len(session)
     turns = np.flatnonzero(live & (session >= 0))
     turns = turns[np.lexsort((seq[turns], session[turns]))]
     ordered = session[turns].astype(np.int64)
-    before, after = np.full(size, -1, np.int64), np.full(size, -1, np.int64)
+    before, after = np.arange(len(session)), np.arange(len(session))
     together = ordered[1:] == ordered[:-1]
     before[turns[1:][together]] = turns[:-1][together]
     after[turns[:-1][together]] = turns[1:][together]
-    alone = np.flatnonzero(live & (session < 0))
-    chunk, chunks = _groups(size, turns, _chunk_keys(ordered, seq[turns], spans), alone)
-    grouped, sessions = _groups(size, turns, ordered, alone)
+    chunk, chunks = _groups(len(session), turns, _chunk_keys(ordered, seq[turns], spans))
+    grouped, sessions = _groups(len(session), turns, ordered)
     return Layout(before, after, chunk, chunks, grouped, sessions)
 
 
-def _groups(size: int, turns: Numbers, keys: Numbers, alone: Numbers) -> tuple[Numbers, int]:
-    """Number the groups of turns by their keys; each of `alone` becomes a group of one behind them."""
+def _groups(size: int, turns: Numbers, keys: Numbers) -> tuple[Numbers, int]:
+    """Number the groups of turns by their keys; -1 for what is no turn."""
     found, numbers = np.unique(keys, return_inverse=True)
     out = np.full(size, -1, np.int64)
     out[turns] = numbers
-    out[alone] = len(found) + np.arange(len(alone))
-    return out, len(found) + len(alone)
+    return out, len(found)
 
 
 def _chunk_keys(session: Numbers, seq: Numbers, spans: Sequence[tuple[int, int, int]]) -> Numbers:
@@ -81,32 +79,12 @@ def _chunk_keys(session: Numbers, seq: Numbers, spans: Sequence[tuple[int, int, 
 
 
 def key_relevance(scores: Scores, layout: Layout) -> Scores:
-    """Relevance of each document's chunk, shape (documents,), pooled from its turns' scores: half mean, half max key.
+    """Relevance of each document's chunk in meaning: the best of its turns' cosines, shape (documents,).
 
-    The mean is HCAM's summary key; the max keeps a single fact from drowning in it.
+    The max keeps a single fact from drowning. The mean key of the paper was measured beside it: once the neighbours
+    count, its weight comes out negative (benchmarks/LOG.md).
     """
     held = layout.chunk >= 0
-    groups = layout.chunk[held]
-    count = np.bincount(groups, minlength=layout.chunks)
-    mean = np.bincount(groups, scores[held], minlength=layout.chunks) / np.maximum(count, 1)
-    largest = np.full(layout.chunks, -np.inf, dtype=np.float32)
-    np.maximum.at(largest, groups, scores[held])
-    return spread((mean + largest).astype(np.float32) / 2, layout.chunk)
-
-
-def spread(relevance: Scores, groups: Numbers) -> Scores:
-    """The relevance of each document's group, shape (documents,); 0 for holes."""
-    if not len(relevance):
-        return np.zeros(len(groups), dtype=np.float32)
-    return np.where(groups >= 0, relevance[groups], np.float32(0))
-
-
-def beside(scores: Scores, layout: Layout, near: float, far: float) -> Scores:
-    """What the turns around each one contribute: shares `near` of those next to it, `far` of the second ones."""
-    padded = np.append(scores, np.float32(0))
-    out = np.zeros_like(scores)
-    for step in (layout.before, layout.after):
-        out += np.float32(near) * padded[step]
-        second = np.append(step, -1)[step]
-        out += np.float32(far) * padded[second]
-    return out
+    best = np.full(layout.chunks + 1, -1, dtype=np.float32)
+    np.maximum.at(best, layout.chunk[held], scores[held])
+    return np.where(held, best[layout.chunk], scores)

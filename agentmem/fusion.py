@@ -1,7 +1,8 @@
 """How signals become one score: a sum of contributions, each on a scale that means the same in every namespace.
 
-Meaning is the cosine over a fixed scale and words are BM25 over a fixed scale, neither stretched to the namespace's own
-spread, so scores of several namespaces can be ranked together: a namespace that holds nothing to the point scores low.
+Meaning counts by the cosine and words by the share of the question's weight that is held; neither is stretched to the
+namespace's own spread. So scores of several namespaces can be ranked together: one that holds nothing to the point
+scores low, though what counts as a rare word is each namespace's own affair.
 """
 
 from __future__ import annotations
@@ -12,33 +13,43 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem.cache import ROLES, TURN, NamespaceCache
-from agentmem.episodes import beside, key_relevance, spread
+from agentmem.cache import ROLES, THOUGHT, NamespaceCache
+from agentmem.episodes import key_relevance
 from agentmem.text import STOP_WORDS, stems, words
 
 Scores = NDArray[np.float32]
 
+COMMON = 2.0
+"""The idf that a word counts with at least in the whole that BM25 is a share of: in a small namespace no word is rare,
+which must not make every match a perfect one."""
 FIRST_PERSON = frozenset({"i", "me", "my", "mine", "myself", "we", "us", "our", "ours"})
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """The few numbers of the fusion; chosen by cross-validation over conversations (benchmarks/LOG.md)."""
+    """The few numbers of the fusion, fitted over conversations left out in turn (benchmarks/LOG.md).
 
-    meaning: float = 10.0
-    """Per unit of cosine."""
-    words: float = 0.5
-    """Per unit of BM25."""
-    near: float = 0.3
-    far: float = 0.09
-    """Share of the score of a turn's neighbours, and of their neighbours, that it gets."""
-    chunk: float = 0.3
-    """Share of its chunk's relevance, in meaning and in words, that a document gets."""
-    session: float = 0.3
-    """The same of its session's relevance in words."""
-    speaker: float = 0.7
-    """For turns of a speaker whom the query names."""
-    asker: float = 1.0
+    Words and pooled words count as BM25 over the summed idf of the query's terms, so that a long question does not
+    drown the meaning.
+    """
+
+    meaning: float = 5.0
+    """Of the cosine."""
+    words: float = 0.07
+    """Of BM25 as it is: what a rare word adds."""
+    coverage: float = 2.3
+    """Of the share of the question that is held."""
+    before: float = 0.8
+    """Of the words of the turn before: the question that a turn answers."""
+    after: float = 1.6
+    """Of the cosine of the turn after: the answer that a turn got."""
+    chunk_meaning: float = 2.4
+    chunk_words: float = 2.2
+    session: float = 8.5
+    """Of the session's pooled words."""
+    speaker: float = 2.5
+    """For what a speaker said whom the query names."""
+    asker: float = 2.3
     """For the user's own turns when the query speaks in the first person."""
 
 
@@ -47,7 +58,7 @@ DEFAULT = Weights()
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question taken apart: its stems in order, its words, and its unit vector (None: full text alone).
+    """A question taken apart: its distinct stems, its words, and its unit vector (None: full text alone).
 
     `shown` maps each of its words that counts to its stem.
     """
@@ -61,9 +72,9 @@ class Query:
     def __post_init__(self) -> None:
         said = words(self.text)
         counted = [word for word in said if word not in STOP_WORDS]
-        object.__setattr__(self, "stems", tuple(stems(self.text)))
+        object.__setattr__(self, "stems", tuple(dict.fromkeys(stems(self.text))))
         object.__setattr__(self, "words", frozenset(said))
-        object.__setattr__(self, "shown", dict(zip(counted, self.stems, strict=True)))
+        object.__setattr__(self, "shown", dict(zip(counted, stems(self.text), strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,26 +89,23 @@ class Fused:
 
 def fuse(cache: NamespaceCache, query: Query, weights: Weights = DEFAULT) -> Fused:
     """Score every document of a namespace against a query. The caller holds the cache's lock."""
-    size, layout = len(cache), cache.layout()
+    postings, layout, size = cache.postings, cache.layout(), len(cache)
     cosine = _cosine(cache, query, size)
-    matched = weights.words * cache.postings.scores(query.stems, size)
-    meant = weights.meaning * cosine
-    pooled = cache.postings.pooled
-    chunk = key_relevance(meant, layout) + weights.words * spread(
-        pooled(query.stems, layout.chunk, layout.chunks), layout.chunk
-    )
-    session = weights.words * spread(pooled(query.stems, layout.session, layout.sessions), layout.session)
+    whole = np.float32(sum(max(postings.idf(stem), COMMON) for stem in query.stems) or 1.0)
+    bm25, coverage = postings.scores(query.stems, size), postings.coverage(query.stems, size)
+    chunk_words = postings.pooled(query.stems, layout.chunk, layout.chunks) / whole
+    session_words = postings.pooled(query.stems, layout.session, layout.sessions) / whole
     contributions = {
-        "meaning": meant,
-        "words": matched,
-        "neighbours": beside(meant + matched, layout, weights.near, weights.far),
-        "chunk": weights.chunk * chunk,
-        "session": weights.session * session,
+        "meaning": weights.meaning * cosine,
+        "words": weights.words * bm25 + weights.coverage * coverage,
+        "neighbours": weights.before * bm25[layout.before] / whole + weights.after * cosine[layout.after],
+        "chunk": weights.chunk_meaning * key_relevance(cosine, layout) + weights.chunk_words * chunk_words,
+        "session": weights.session * session_words,
         "speaker": weights.speaker * _speaks(cache, query),
         "asker": weights.asker * _asks(cache, query),
     }
     score: Scores = np.sum(np.stack(list(contributions.values())), axis=0)
-    return Fused(contributions, score, cosine, cache.postings.coverage(query.stems, size))
+    return Fused(contributions, score, cosine, coverage)
 
 
 def _cosine(cache: NamespaceCache, query: Query, size: int) -> Scores:
@@ -111,13 +119,18 @@ def _cosine(cache: NamespaceCache, query: Query, size: int) -> Scores:
 
 
 def _speaks(cache: NamespaceCache, query: Query) -> Scores:
+    """1 for turns of the speakers whom the query names, and for thoughts that name them."""
     named = cache.speakers_named(query.words)
-    return np.isin(cache.columns["speaker"], named).astype(np.float32)
+    out = np.isin(cache.columns["speaker"], list(named)).astype(np.float32)
+    for name in {stem for said in named.values() for stem in stems(said) if stem in query.stems}:
+        docs = cache.postings.postings(name)[0]
+        out[docs[cache.columns["kind"][docs] == THOUGHT]] = 1
+    return out
 
 
 def _asks(cache: NamespaceCache, query: Query) -> Scores:
+    """1 for what the user said, thoughts included that stem from no tool, when the query says "I" or "my"."""
     if not FIRST_PERSON & query.words:
         return np.zeros(len(cache), dtype=np.float32)
-    columns = cache.columns
-    own: Scores = ((columns["kind"] == TURN) & (columns["role"] == ROLES.index("user"))).astype(np.float32)
+    own: Scores = (cache.columns["role"] == ROLES.index("user")).astype(np.float32)
     return own

@@ -205,17 +205,18 @@ class _Walk:
     budget: int | None
     picked: dict[int, int] = field(default_factory=dict)
     _alike: dict[tuple[int, int, frozenset[int]], list[int]] = field(default_factory=dict)
+    _said: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
     def visit(self, doc: int) -> None:
         columns = self.cache.columns
         key = (int(columns["kind"][doc]), int(columns["role"][doc]), self.cache.postings.signature(doc))
-        alike = self._alike.get(key, [])
-        same = next((other for other in alike if _says(self._record(other)) == _says(self._record(doc))), None)
+        alike = self._alike.setdefault(key, [])
+        same = next((other for other in alike if self._says(other) == self._says(doc)), None)
         if same is not None:
             self.picked[same] += 1
         elif len(self.picked) < self.k and self._fits(int(columns["tokens"][doc])):
             self.picked[doc] = 1
-            self._alike[key] = [*alike, doc]
+            alike.append(doc)
 
     def _fits(self, tokens: int) -> bool:
         if self.budget is None:
@@ -225,8 +226,10 @@ class _Walk:
             return True
         return False
 
-    def _record(self, doc: int) -> Turn | Thought:
-        return _records(self.reader, self.cache, [doc])[doc]
+    def _says(self, doc: int) -> tuple[str, ...]:
+        if doc not in self._said:
+            self._said[doc] = _says(_records(self.reader, self.cache, [doc])[doc])
+        return self._said[doc]
 
     def fetched(self) -> list[_Picked]:
         records = _records(self.reader, self.cache, list(self.picked))
@@ -295,8 +298,7 @@ def _signals(cache: NamespaceCache, fused: Fused, query: Query, doc: int) -> dic
 
 def _context(cache: NamespaceCache, query: Query, doc: int) -> float:
     layout = cache.layout()
-    docs = [int(d) for d in (layout.before[doc], doc, layout.after[doc]) if d >= 0]
-    return cache.postings.joint_coverage(query.stems, docs)
+    return cache.postings.joint_coverage(query.stems, [layout.before[doc], doc, layout.after[doc]])
 
 
 def _why(cache: NamespaceCache, fused: Fused, query: Query, picked: _Picked) -> str:

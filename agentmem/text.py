@@ -7,7 +7,7 @@ import threading
 import unicodedata
 from collections.abc import Iterator
 
-import Stemmer  # type: ignore[import-not-found]
+import Stemmer
 
 from agentmem.digests import normalise
 from agentmem.types import NewTurn, Thought

@@ -89,6 +89,10 @@ class Postings:
         term_id = self._term_ids.get(term)
         return _idf(len(self), 0 if term_id is None else len(self._docs[term_id]))
 
+    def weight(self, terms: Sequence[str]) -> float:
+        """Summed idf of the distinct terms: the whole of which coverage is the share."""
+        return sum(map(self.idf, set(terms)))
+
     def postings(self, term: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Document numbers and frequencies of a term, as views: valid until the next add or remove."""
         term_id = self._term_ids.get(term)
@@ -119,31 +123,34 @@ class Postings:
         A term that no document holds counts in the whole: a question about something never mentioned stays low.
         """
         out = np.zeros(size, dtype=np.float32)
-        weights = {term: self.idf(term) for term in set(terms)}
-        for term, weight in weights.items():
-            out[self.postings(term)[0]] += weight
-        return out / np.float32(sum(weights.values()) or 1.0)
+        for term in set(terms):
+            out[self.postings(term)[0]] += self.idf(term)
+        return out / np.float32(self.weight(terms) or 1.0)
 
     def joint_coverage(self, terms: Sequence[str], docs: Sequence[int]) -> float:
         """`coverage` of a few documents taken as one."""
-        weights = {term: self.idf(term) for term in set(terms)}
-        held = sum(weight for term, weight in weights.items() if any(self.holds(term, doc) for doc in docs))
-        return held / (sum(weights.values()) or 1.0)
+        held = [term for term in set(terms) if any(self.holds(term, doc) for doc in docs)]
+        return self.weight(held) / (self.weight(terms) or 1.0)
 
     def pooled(self, terms: Sequence[str], groups: Groups, count: int) -> Scores:
-        """BM25 of groups of documents (chunks, sessions) as if each were one text, shape (count,).
+        """BM25 of the group (chunk, session) each document is in, as if a group were one text; shape (documents,).
 
-        `groups` gives each document's group, shape (≥ size,), -1 for none.
+        `groups` gives each document's group out of `count`, shape (documents,); one in no group, -1, is scored as if it
+        were a group of average length.
         """
-        lengths = np.bincount(groups[groups >= 0], self._lengths[: len(groups)][groups >= 0], minlength=count)
-        norm = K1 * (1 - B + B * lengths / (lengths.mean() or 1.0 if count else 1.0))
-        out = np.zeros(count, dtype=np.float64)
+        held = groups >= 0
+        lengths = np.bincount(groups[held], self._lengths[: len(groups)][held], minlength=count)
+        norm = K1 * (1 - B + B * lengths / (lengths.mean() if lengths.any() else 1.0))
+        grouped = np.zeros(count + 1)
+        alone = np.zeros(len(groups))
         for term, times in Counter(terms).items():
             docs, frequencies = self.postings(term)
-            inside = groups[docs] >= 0
-            pooled = np.bincount(groups[docs][inside], frequencies[inside], minlength=count)
-            out += times * _idf(count, int(np.count_nonzero(pooled))) * (K1 + 1) * pooled / (pooled + norm)
-        return out.astype(np.float32)
+            inside = held[docs]
+            found = np.bincount(groups[docs[inside]], frequencies[inside], minlength=count)
+            weight = times * _idf(count, int(np.count_nonzero(found))) * (K1 + 1)
+            grouped[:count] += weight * found / (found + norm)
+            alone[docs[~inside]] += weight * frequencies[~inside] / (frequencies[~inside] + K1)
+        return np.where(held, grouped[groups], alone).astype(np.float32)
 
     def holding_all(self, terms: Sequence[str]) -> list[int]:
         """Documents that hold every one of the terms, ascending; none when there are no terms."""

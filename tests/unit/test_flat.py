@@ -1,11 +1,12 @@
 import numpy as np
+from numpy.typing import NDArray
 
 from agentmem.indexes.flat import FlatIndex
 
 
-def _unit(*values: float) -> np.ndarray:
+def _unit(*values: float) -> NDArray[np.float32]:
     vector = np.array(values, dtype=np.float32)
-    return vector / np.linalg.norm(vector)
+    return vector / np.float32(np.linalg.norm(vector))
 
 
 def test_scores_are_cosines_and_zero_where_there_is_no_vector() -> None:

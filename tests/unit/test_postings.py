@@ -1,15 +1,15 @@
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
 
-from agentmem.indexes.postings import B, K1, Postings
+from agentmem.indexes.postings import K1, B, Postings
 
-WORDS = "red green blue cyan pink gold grey teal".split()
+WORDS = ["red", "green", "blue", "cyan", "pink", "gold", "grey", "teal"]
 
 
-def _reference(docs: dict[int, Sequence[str]], query: Sequence[str], size: int) -> list[float]:
+def _reference(docs: Mapping[int, Sequence[str]], query: Sequence[str], size: int) -> list[float]:
     """BM25 as the formula has it, document by document."""
     mean = sum(map(len, docs.values())) / len(docs)
     out = [0.0] * size
@@ -22,7 +22,7 @@ def _reference(docs: dict[int, Sequence[str]], query: Sequence[str], size: int) 
     return out
 
 
-def _indexed(docs: dict[int, Sequence[str]]) -> Postings:
+def _indexed(docs: Mapping[int, Sequence[str]]) -> Postings:
     postings = Postings()
     for number, terms in docs.items():
         postings.add(number, terms)
@@ -69,7 +69,15 @@ def test_pooled_scores_are_those_of_the_texts_put_together() -> None:
     groups = np.repeat(np.arange(4), 3)
     together = {g: [t for d in range(3 * g, 3 * g + 3) for t in docs[d]] for g in range(4)}
     found = _indexed(docs).pooled(["red", "pink"], groups, 4)
-    np.testing.assert_allclose(found, _reference(together, ["red", "pink"], 4), rtol=1e-5)
+    np.testing.assert_allclose(found, np.repeat(_reference(together, ["red", "pink"], 4), 3), rtol=1e-5)
+
+
+def test_a_document_in_no_group_is_scored_like_a_group_of_average_length() -> None:
+    postings = _indexed({0: ["red", "blue"], 1: ["red", "pink"], 2: ["gold", "pink"], 3: ["gold"] * 50})
+    found = postings.pooled(["red"], np.array([0, -1, 1, -1]), 2)
+    assert found[0] == pytest.approx(found[1])
+    assert not found[2:].any()
+    assert postings.pooled(["red"], np.full(4, -1), 0).tolist() == pytest.approx([found[0]] * 2 + [0, 0], rel=2)
 
 
 def test_coverage_counts_what_nobody_ever_said() -> None:

@@ -1,0 +1,1 @@
+"""Evaluation on public conversations: does recall find the labelled evidence, and in what time."""
