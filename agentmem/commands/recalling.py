@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 
 import click
@@ -58,11 +57,8 @@ def recall(
 def _show(found: Recollection) -> None:
     if not found.items:
         say("nothing is remembered that bears on this", dim=True, err=True)
-    elif not sys.stdout.isatty():
-        table((), ((i.id, f"{i.score:.4f}", minute(i.time), _where(i), i.text) for i in found.items))
-    else:
-        for rank, item in enumerate(found.items, 1):
-            _show_item(rank, item)
+    for rank, item in enumerate(found.items, 1):
+        _show_item(rank, item)
 
 
 def _show_item(rank: int, item: RecallItem) -> None:

@@ -147,7 +147,7 @@ def test_recall_has_the_promised_shape(run: Run, chat_file: Path) -> None:
     assert found["items"][0]["source"]["role"] in ("user", "assistant")
 
 
-def test_recall_as_a_table_shows_full_ids_to_a_pipe(run: Run) -> None:
+def test_recall_shows_full_ids_to_a_pipe(run: Run) -> None:
     thought = add(run, "Maya lives in Lisbon.")
     result = run("recall", "Lisbon")
     assert thought["id"] in result.stdout
