@@ -52,9 +52,9 @@ class MiniLM:
         self._tokenizer = _tokenizer(folder / "tokenizer.json")
         weights = _weights(folder / "model.safetensors")
         self._words = weights["embeddings.word_embeddings.weight"]
-        self._places = weights["embeddings.position_embeddings.weight"] + weights[
-            "embeddings.token_type_embeddings.weight"
-        ][0]
+        self._places = (
+            weights["embeddings.position_embeddings.weight"] + weights["embeddings.token_type_embeddings.weight"][0]
+        )
         self._first_norm = _pair(weights, "embeddings.LayerNorm")
         self._layers = [_layer(weights, f"encoder.layer.{i}.") for i in range(_LAYERS)]
 
