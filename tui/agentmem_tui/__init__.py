@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from agentmem.types import Namespace
 
 if TYPE_CHECKING:
-    from agentmem.agent import ChosenModel
-
     from agentmem import Memory
+    from agentmem.agent import ChosenModel
     from agentmem.config import Settings
     from agentmem.interfaces import Clock
     from agentmem_tui.app import ChatApp

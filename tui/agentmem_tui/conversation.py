@@ -8,24 +8,24 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from agentmem.clock import utc_now
 from agentmem.ids import new_id
 from agentmem.types import ForgetPlan, Namespace, RecallItem, Receipt, SessionInfo, Thought, Turn
 
 if TYPE_CHECKING:
-    from agentmem.agent import Answer, ChosenModel
-
     from agentmem import Agent, Memory
+    from agentmem.agent import Answer, ChosenModel
     from agentmem.config import Settings
     from agentmem.interfaces import Clock
 
 _TITLED = 200
 """Sessions that get their first words as a title; older ones show their name."""
-IN_THE_PROMPT = "stood in the prompt of this answer"
+RECALLED_THEN = "recalled when this was answered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,9 @@ class Conversation:
     async def stream(self, text: str) -> AsyncGenerator[str, None]:
         """The pieces of the answer; closing early keeps what came as a cancelled turn."""
         agent = await asyncio.to_thread(self.agent)
-        async for piece in agent.astream(text):
-            yield piece
+        async with aclosing(cast(AsyncGenerator[str, None], agent.astream(text))) as pieces:
+            async for piece in pieces:
+                yield piece
 
     def last(self) -> Answer | None:
         return self._agent.last if self._agent is not None else None
@@ -120,16 +121,20 @@ class Conversation:
         return SessionRow(info.session, opening[0].text if opening else info.session, info.turns, info.last_at)
 
     def recalled_for(self, answer_id: str) -> tuple[RecallItem, ...]:
-        """What the ledger says stood in an answer's prompt. Scores are not kept: they are 0."""
+        """What the ledger says was recalled for an answer, best first. Scores are not kept: they are 0.
+
+        The ledger notes all that stood in the prompt, the conversation itself among it, which is left out here: the
+        turns of the same session that are near enough before the answer.
+        """
         with self.memory.backend.read() as reader:
+            answer: list[Turn] = reader.get("turn", [answer_id], namespace=self.namespace)
             edges = reader.edges(namespace=self.namespace, children=[answer_id], relation="recalled")
             ids = [edge.parent for edge in edges]
-            found = {
-                record.id: record
-                for kind in ("turn", "thought")
-                for record in reader.get(kind, ids, namespace=self.namespace)
-            }
-        return tuple(_item(found[i]) for i in dict.fromkeys(ids) if i in found)
+            turns: list[Turn] = reader.get("turn", ids, namespace=self.namespace)
+            thoughts: list[Thought] = reader.get("thought", ids, namespace=self.namespace)
+        recalled = [turn for turn in turns if not (answer and _stood_before(turn, answer[0]))]
+        found = {item.id: item for item in [*map(_item, recalled), *map(_item, thoughts)]}
+        return tuple(found[i] for i in dict.fromkeys(ids) if i in found)
 
     def standing_around(self, item: RecallItem, chunks: int) -> tuple[list[Turn], list[str]]:
         """The turns around an item, `chunks` more on both sides, and the ids of those it is or came from."""
@@ -159,9 +164,15 @@ class Conversation:
         return self.memory.stats(namespace=self.namespace).waiting
 
 
+def _stood_before(turn: Turn, answer: Turn) -> bool:
+    from agentmem.agent import HISTORY_TURNS
+
+    return turn.session == answer.session and 0 < answer.seq - turn.seq <= HISTORY_TURNS + 1
+
+
 def _item(record: Turn | Thought) -> RecallItem:
     if isinstance(record, Thought):
         origin = {"origin": record.origin}
-        return RecallItem(record.id, "thought", record.text, 0.0, record.valid_from, origin, IN_THE_PROMPT)
+        return RecallItem(record.id, "thought", record.text, 0.0, record.valid_from, origin, RECALLED_THEN)
     source = {"session": record.session, "seq": record.seq, "role": record.role, "speaker": record.speaker}
-    return RecallItem(record.id, "turn", record.text, 0.0, record.occurred_at, source, IN_THE_PROMPT)
+    return RecallItem(record.id, "turn", record.text, 0.0, record.occurred_at, source, RECALLED_THEN)

@@ -15,8 +15,9 @@ from textual.widgets import Footer, Static
 
 from agentmem.types import RecallItem, Turn
 from agentmem_tui.conversation import Conversation
-from agentmem_tui.printable import day, minute, printable
+from agentmem_tui.printable import day, printable
 from agentmem_tui.tasks import background
+from agentmem_tui.widgets.said import heading, speaker_of
 
 _PAGE = 1
 """Chunks added on each side by a key press."""
@@ -54,7 +55,7 @@ class AroundScreen(ModalScreen[str | None]):
             return Content()
         origin = self._item.source.get("origin", "elsewhere")
         return Content.assemble(
-            (f"Thought, true since {day(self._item.time)}, from {origin}\n", "$text-muted"),
+            (f"Thought, true since {day(self._item.time)}, from {origin}\n", "dim"),
             (printable(self._item.text), "bold"),
         )
 
@@ -83,7 +84,4 @@ class AroundScreen(ModalScreen[str | None]):
 
 
 def _line(turn: Turn) -> Content:
-    speaker = turn.speaker or ("You" if turn.role == "user" else turn.role)
-    return Content.assemble(
-        (printable(speaker), "bold"), (f"  {minute(turn.occurred_at)}\n", "$text-muted"), printable(turn.text)
-    )
+    return Content.assemble(heading(speaker_of(turn), turn.occurred_at), "\n", printable(turn.text))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -37,6 +37,9 @@ from agentmem_tui.widgets.status_bar import StatusBar
 from agentmem_tui.widgets.transcript import Transcript
 from agentmem_tui.widgets.welcome import Welcome
 
+if TYPE_CHECKING:
+    from agentmem.agent import Answer as Done
+
 _PAGE = 40
 """Turns on screen at first, and more of them each time earlier ones are asked for."""
 _STATUS_SECONDS = 1.0
@@ -63,6 +66,7 @@ class ChatScreen(Screen[None]):
         super().__init__()
         self._conversation = conversation
         self._answering: Worker[None] | None = None
+        self._loading: Worker[None] | None = None
         self._shown = _PAGE
         self._breadth = 0
 
@@ -79,7 +83,7 @@ class ChatScreen(Screen[None]):
     def on_mount(self) -> None:
         self.query_one(Prompt).focus()
         self._show_private()
-        self._load()
+        self._loading = self._load()
         self._refresh_sessions()
         self._refresh_status()
         self.set_interval(_STATUS_SECONDS, self._refresh_status)
@@ -138,46 +142,51 @@ class ChatScreen(Screen[None]):
             return
         self.query_one(Prompt).accept(event.text)
         self._answering = self._answer(event.text)
-        self.refresh_bindings()
 
     @property
     def busy(self) -> bool:
         """Whether an answer is coming."""
         return self._answering is not None and not self._answering.is_finished
 
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        if event.worker is self._answering:
+            self.refresh_bindings()  # Esc has something to cancel, or no more
+
     @background("answer", exclusive=False)
     async def _answer(self, text: str) -> None:
+        if self._loading is not None:
+            await self._loading.wait()  # it clears the transcript
         now = self._conversation.now()
         said, answer = Said("You", text, now), Answer(now, note="recalling…")
         await self.query_one(Transcript).append(said, answer)
+        before = self._conversation.last()
+        note = "cancelled"
         try:
             await self._stream(text, answer)
-        except asyncio.CancelledError:
-            await self._settle(said, answer, "cancelled")
-            raise
+            note = ""
         except Exception as error:
-            await self._settle(said, answer, "failed")
-            if said.turn_id is None:
-                self.query_one(Prompt).put_back(text)
+            note = "failed"
             tell(self, error)
-        else:
-            await self._settle(said, answer, "")
         finally:
-            self.refresh_bindings()
+            done = self._conversation.last()
+            await self._settle(said, answer, None if done is before else done, note)
+        if said.turn_id is None and note and not self._conversation.private:
+            self.query_one(Prompt).put_back(text)
 
     async def _stream(self, text: str, answer: Answer) -> None:
         async with aclosing(self._conversation.stream(text)) as pieces:
             async for piece in pieces:
                 await answer.add(piece)
 
-    async def _settle(self, said: Said, answer: Answer, note: str) -> None:
+    async def _settle(self, said: Said, answer: Answer, done: Done | None, note: str) -> None:
         """Lay the answer out for good, tie it to the ledger, and show what was recalled for it."""
-        done = self._conversation.last()
+        if not self.is_running:
+            return
         if done is not None:
             said.turn_id = done.user_turn.id if done.user_turn else None
             answer.turn_id = done.turn.id if done.turn else None
             answer.items = done.recollection.items
-        await answer.finish(done.text if done and not note else None)
+        await answer.finish()
         count = len(answer.items or ())
         answer.note = " · ".join(filter(None, [note, f"{count} recalled" if count else "nothing recalled"]))
         self.query_one(Transcript).select(answer)
@@ -198,7 +207,7 @@ class ChatScreen(Screen[None]):
     @on(EarlierWanted)
     def _show_earlier(self) -> None:
         self._shown += _PAGE
-        self._load()
+        self._loading = self._load()
 
     def on_item_opened(self, event: ItemOpened) -> None:
         self.app.push_screen(AroundScreen(self._conversation, event.item), self._forget)
@@ -225,7 +234,7 @@ class ChatScreen(Screen[None]):
             return
         self._conversation.switch(event.session)
         self._shown = _PAGE
-        self._load()
+        self._loading = self._load()
         self._refresh_sessions()
         self.query_one(Prompt).focus()
 

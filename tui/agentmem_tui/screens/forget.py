@@ -11,12 +11,13 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Button, Checkbox, Static
+from textual.widgets import Button, Static
 
 from agentmem.types import ForgetPlan, Receipt
 from agentmem_tui.conversation import Conversation
 from agentmem_tui.printable import one_line
 from agentmem_tui.tasks import background
+from agentmem_tui.widgets.choice import Choice
 
 _SHOWN = 200
 
@@ -37,9 +38,9 @@ class ForgetScreen(ModalScreen[Receipt | None]):
         with Vertical(classes="dialog"):
             yield VerticalScroll(Static("Looking for all that hangs on it…", id="preview"))
             with Horizontal(id="consent"):
-                yield Checkbox("what repeats it", True, id="repeats", compact=True)
-                yield Checkbox("turns that echo it", True, id="echoes", compact=True)
-                yield Checkbox("keep the turns it came from", False, id="keep", compact=True)
+                yield Choice("what repeats it", True, id="repeats")
+                yield Choice("turns that echo it", True, id="echoes")
+                yield Choice("keep the turns it came from", False, id="keep")
             with Horizontal(id="buttons"):
                 yield Button("Keep it", id="cancel", compact=True)
                 yield Button("Forget for good", variant="error", id="forget", disabled=True, compact=True)
@@ -55,7 +56,7 @@ class ForgetScreen(ModalScreen[Receipt | None]):
 
     def _look(self) -> None:
         self.query_one("#forget", Button).disabled = True
-        self._draw_up(*(self.query_one(f"#{name}", Checkbox).value for name in ("keep", "repeats", "echoes")))
+        self._draw_up(*(self.query_one(f"#{name}", Choice).value for name in ("keep", "repeats", "echoes")))
 
     @background("plan")
     async def _draw_up(self, keep_source: bool, repeats: bool, echoes: bool) -> None:

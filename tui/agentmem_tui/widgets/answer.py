@@ -51,13 +51,11 @@ class Answer(Vertical):
         self._text += piece
         await self._stream.write(printable(piece))
 
-    async def finish(self, text: str | None = None) -> None:
+    async def finish(self) -> None:
         """End the stream and lay the whole answer out once more: streamed fences and tables differ from final ones."""
         if self._stream is not None:
             await self._stream.stop()
             self._stream = None
-        if text is not None:
-            self._text = text
         await self.query_one(Markdown).update(printable(self._text))
 
     @property

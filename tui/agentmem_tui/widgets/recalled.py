@@ -71,7 +71,7 @@ def _about(count: int, asked: bool) -> str:
         return "Here stands what is recalled for an answer, and why."
     if not count:
         return "Nothing was recalled for this answer."
-    return f"{count} recalled for this answer, best first" if count > 1 else "1 recalled for this answer"
+    return f"{count} recalled, best first" if count > 1 else "1 recalled"
 
 
 def _described(rank: int, item: RecallItem) -> Content:
@@ -79,7 +79,8 @@ def _described(rank: int, item: RecallItem) -> Content:
     score = f"  {item.score:.2f}" if item.score else ""
     return Content.assemble(
         (f"{rank} {item.kind}", "bold"),
-        (f" · {day(item.time)} · {printable(str(who))}{score}\n", "$text-muted"),
+        (f" · {day(item.time)} · {printable(str(who))}{score}\n", "dim"),
         one_line(item.text, _SHOWN) + "\n",
-        (printable(item.why), "italic $text-muted"),
+        (printable(item.why), "dim italic"),
+        "\n",
     )

@@ -9,7 +9,10 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
+from agentmem.types import Turn
 from agentmem_tui.printable import minute, printable
+
+_NAMES = {"user": "You", "assistant": "agentmem"}
 
 
 class Said(Vertical):
@@ -27,5 +30,10 @@ class Said(Vertical):
         yield Static(Content(printable(self._text)), classes="words")
 
 
+def speaker_of(turn: Turn) -> str:
+    """Who said a turn, by name where it has one."""
+    return turn.speaker or _NAMES.get(turn.role, turn.role)
+
+
 def heading(speaker: str, at: datetime) -> Content:
-    return Content.assemble((printable(speaker), "bold"), (f"  {minute(at)}", "$text-muted"))
+    return Content.assemble((printable(speaker), "bold"), (f"  {minute(at)}", "dim"))

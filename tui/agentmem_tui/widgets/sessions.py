@@ -14,7 +14,7 @@ from agentmem_tui.conversation import SessionRow
 from agentmem_tui.messages import SessionChosen
 from agentmem_tui.printable import day, one_line
 
-_SHOWN = 60
+_SHOWN = 22
 
 
 class SessionList(OptionList):
@@ -29,7 +29,7 @@ class SessionList(OptionList):
         fresh = all(row.session != current for row in rows)
         self._sessions = [*([current] if fresh else []), *(row.session for row in rows)]
         options = [Option(_described(row, row.session == current)) for row in rows]
-        self.set_options([Option(Content.styled("● New session", "bold")), *options] if fresh else options)
+        self.set_options([Option(Content.styled("● New session\n", "bold")), *options] if fresh else options)
         self.highlighted = self._sessions.index(current)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
@@ -52,5 +52,5 @@ def _described(row: SessionRow, current: bool) -> Content:
     return Content.assemble(
         ("● " if current else "  ", "bold"),
         (one_line(row.title, _SHOWN), "bold" if current else ""),
-        (f"\n  {day(row.last_at)} · {turns}", "$text-muted"),
+        (f"\n  {day(row.last_at)} · {turns}\n", "dim"),
     )

@@ -34,7 +34,8 @@ class StatusBar(Static):
             Content.styled("PRIVATE: nothing is remembered", "bold $text-warning")
             if self.private
             else Content("remembering"),
-            Content(f"{self.waiting} waiting" if self.waiting else "nothing waiting"),
             Content(printable(self.place)),
         ]
+        if self.waiting and self.embedder != "off":
+            parts.insert(2, Content(f"{self.waiting} waiting for it"))
         return Content("  │  ").join(parts)

@@ -13,7 +13,7 @@ from textual.widgets import Button
 from agentmem.types import Turn
 from agentmem_tui.messages import AnswerSelected, EarlierWanted
 from agentmem_tui.widgets.answer import Answer
-from agentmem_tui.widgets.said import Said
+from agentmem_tui.widgets.said import Said, speaker_of
 
 _NOTES = {"cancelled": "cancelled", "superseded": "superseded", "complete": ""}
 
@@ -88,5 +88,4 @@ class Transcript(VerticalScroll):
 def _shown(turn: Turn) -> Said | Answer:
     if turn.role == "assistant" and turn.speaker is None:
         return Answer(turn.occurred_at, turn.text, turn.id, _NOTES[turn.status])
-    speaker = turn.speaker or ("You" if turn.role == "user" else turn.role)
-    return Said(speaker, turn.text, turn.occurred_at, turn.id)
+    return Said(speaker_of(turn), turn.text, turn.occurred_at, turn.id)

@@ -1,0 +1,189 @@
+"""Talking: what is sent is answered, stored, recalled, cancelled; nothing said can harm the screen."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from textual.widgets import Markdown
+
+from agentmem.errors import ModelError
+from agentmem.memory import Memory
+from agentmem_tui.app import ChatApp
+from agentmem_tui.widgets.answer import Answer
+from agentmem_tui.widgets.prompt import Prompt
+from agentmem_tui.widgets.said import Said
+from agentmem_tui.widgets.status_bar import StatusBar
+from agentmem_tui.widgets.welcome import Welcome
+from tests.tui.conftest import NAMESPACE, SIZE, notices, recalled, say, shown, transcript, until
+
+Chat = Callable[..., ChatApp]
+
+
+async def test_answer_is_shown_and_stored(chat: Chat, memory: Memory) -> None:
+    app = chat("Noted: **Lisbon**.", session="s")
+    async with app.run_test(size=SIZE) as pilot:
+        answer = await say(pilot, "I moved to Lisbon in May.")
+        assert answer.query_one(Markdown).source == "Noted: **Lisbon**."
+        assert not app.screen.query_one(Prompt).text
+    stored = [(t.role, t.text, t.status) for t in memory.turns(namespace=NAMESPACE, session="s")]
+    assert stored == [
+        ("user", "I moved to Lisbon in May.", "complete"),
+        ("assistant", "Noted: **Lisbon**.", "complete"),
+    ]
+
+
+async def test_history_and_what_was_recalled_survive_a_restart(chat: Chat, memory: Memory) -> None:
+    memory.observe("user", "I moved to Lisbon in May.", namespace=NAMESPACE, session="old")
+    async with chat("Hello.", "To Lisbon.", session="s").run_test(size=SIZE) as pilot:
+        await say(pilot, "Good morning!")
+        await say(pilot, "Where did I move in May?")
+        before = recalled(pilot)
+    async with chat(session="s").run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: len(transcript(pilot).said()) == 4 and bool(recalled(pilot)))
+        assert [w.turn_id for w in transcript(pilot).said()] == [
+            t.id for t in memory.turns(namespace=NAMESPACE, session="s")
+        ]
+        assert recalled(pilot) == before == ["I moved to Lisbon in May."]
+        await pilot.press("up")
+        assert pilot.app.screen.query_one(Prompt).text == "Where did I move in May?"
+
+
+async def test_another_session_remembers(chat: Chat) -> None:
+    async with chat().run_test(size=SIZE) as pilot:
+        await say(pilot, "I moved to Lisbon in May.")
+    async with chat().run_test(size=SIZE) as pilot:
+        answer = await say(pilot, "Where did I move in May?")
+        assert "Lisbon" in answer.text
+        assert "I moved to Lisbon in May." in recalled(pilot)
+
+
+async def test_empty_memory_greets_and_says_how_to_get_a_model(chat: Chat) -> None:
+    async with chat().run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: bool(pilot.app.screen.query(Welcome)))
+        assert "Welcome to agentmem" in shown(pilot)
+        assert "How to get a model." in shown(pilot)
+        assert "Three things to try" in shown(pilot)
+
+
+async def test_cancel_keeps_what_came(chat: Chat, memory: Memory) -> None:
+    going_on = threading.Event()
+
+    def slowly(_messages: Any) -> Iterator[str]:
+        yield "One two "
+        going_on.wait(20)
+        yield "three."
+
+    app = chat(slowly, session="s")
+    async with app.run_test(size=SIZE) as pilot:
+        app.screen.query_one(Prompt).load_text("Count.")
+        await pilot.press("enter")
+        await until(pilot, lambda: "two" in "".join(a.text for a in app.screen.query(Answer)))
+        await pilot.press("escape")
+        going_on.set()
+        await until(pilot, lambda: "cancelled" in app.screen.query(Answer).last().note)
+    assert [(t.role, t.text.strip(), t.status) for t in memory.turns(namespace=NAMESPACE, session="s")] == [
+        ("user", "Count.", "complete"),
+        ("assistant", "One two", "cancelled"),
+    ]
+
+
+async def test_model_error_is_one_line_and_the_app_goes_on(chat: Chat) -> None:
+    app = chat(ModelError("the server at http://localhost:8000/v1 did not answer\nis it running?"), "Here again.")
+    async with app.run_test(size=SIZE) as pilot:
+        app.screen.query_one(Prompt).load_text("Hello?")
+        await pilot.press("enter")
+        await until(pilot, lambda: bool(notices(pilot)))
+        assert "did not answer" in notices(pilot)[0]
+        assert "\n" not in notices(pilot)[0]
+        answer = await say(pilot, "And now?")
+        assert answer.text == "Here again."
+
+
+async def test_private_mode_stores_nothing(chat: Chat, memory: Memory) -> None:
+    app = chat("Between us.", "Noted.", session="s")
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("f4")
+        assert app.screen.query_one(StatusBar).private
+        await say(pilot, "A secret.")
+        assert memory.turns(namespace=NAMESPACE) == []
+        await pilot.press("f4")
+        await say(pilot, "Not a secret.")
+    assert [t.text for t in memory.turns(namespace=NAMESPACE)] == ["Not a secret.", "Noted."]
+
+
+HOSTILE = "[bold red]loud[/] [link=x]y[/] <b>tag</b> \x1b[2J\x1b]0;owned\x07 [/nothing] [@click=app.quit]go[/]"
+
+
+async def test_markup_and_escapes_are_shown_never_obeyed(chat: Chat, memory: Memory) -> None:
+    memory.observe("user", HOSTILE, namespace=NAMESPACE, session="s", speaker="[red]Eve[/]\x1b[2J")
+    memory.observe("assistant", HOSTILE, namespace=NAMESPACE, session="s")
+    thought = memory.insert(f"owned {HOSTILE}", namespace=NAMESPACE).thought
+    async with chat(session="s").run_test(size=SIZE) as pilot:
+        await say(pilot, "What is loud and owned?")
+        assert thought.text in recalled(pilot)
+        text = shown(pilot)
+        assert "[bold red]loud[/]" in text
+        assert "[@click=app.quit]go[/]" in text
+        assert "[red]Eve[/]␛[2J" in text
+        picture = pilot.app.export_screenshot(simplify=True)
+        assert "\x1b" not in picture
+        assert "&lt;b&gt;tag&lt;/b&gt;" in picture.replace("&#160;", " ")
+
+
+async def test_prompt_takes_several_lines_and_goes_through_what_was_said(chat: Chat, memory: Memory) -> None:
+    app = chat("a", "b", session="s")
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press(*"one", "ctrl+j", *"two", "enter")
+        await until(pilot, lambda: len(memory.turns(namespace=NAMESPACE)) == 2)
+        assert memory.turns(namespace=NAMESPACE)[0].text == "one\ntwo"
+        await say(pilot, "three")
+        prompt = app.screen.query_one(Prompt)
+        await pilot.press(*"draft", "up")
+        assert prompt.text == "three"
+        await pilot.press("up")
+        assert prompt.text == "one\ntwo"
+        await pilot.press("up", "up", "down", "down")
+        assert prompt.text == "three"
+        await pilot.press("down")
+        assert prompt.text == "draft"
+        await pilot.press("enter", "enter")
+        await pilot.pause()
+
+
+async def test_blank_text_is_not_sent(chat: Chat) -> None:
+    app = chat("never")
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("space", "ctrl+j", "enter")
+        await pilot.pause(0.1)
+        assert not app.screen.query(Said)
+
+
+async def test_older_turns_come_on_demand(chat: Chat, memory: Memory) -> None:
+    for n in range(60):
+        memory.observe("user", f"line {n}", namespace=NAMESPACE, session="s")
+    async with chat(session="s").run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: len(transcript(pilot).said()) == 40)
+        transcript(pilot).query_one("#earlier").focus()
+        await pilot.press("enter")
+        await until(pilot, lambda: len(transcript(pilot).said()) == 60)
+        assert not transcript(pilot).query_one("#earlier").display
+
+
+@pytest.mark.parametrize("key", ["ctrl+c", "ctrl+q"])
+async def test_quits(chat: Chat, key: str) -> None:
+    app = chat()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press(key)
+        await pilot.pause()
+    assert app.return_code == 0
+
+
+async def test_ctrl_c_copies_what_is_marked(chat: Chat) -> None:
+    app = chat()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press(*"copy me", "f7", "ctrl+c")
+        assert app.clipboard == "copy me"
+        assert app.is_running
