@@ -1,0 +1,225 @@
+"""The edge to LangChain chat models and tools: nothing is traced, and a foreign error becomes one clear line.
+
+LangChain sends traces to LangSmith where the environment says so. `untraced` turns that off around each of our calls:
+what was said goes to the model's server and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing, contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from agentmem.errors import AgentmemError, ModelError
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolCall, ToolMessage
+    from langchain_core.runnables import Runnable
+    from langchain_core.tools import BaseTool
+
+    Speaker: TypeAlias = "Runnable[Any, Any]"
+
+_LONGEST_REASON = 200
+
+
+@contextmanager
+def untraced() -> Iterator[None]:
+    """No LangSmith tracing inside, whatever environment variables or an outer run say."""
+    from langchain_core.tracers.context import tracing_v2_callback_var
+    from langsmith.run_helpers import tracing_context
+
+    token = tracing_v2_callback_var.set(None)
+    try:
+        with tracing_context(enabled=False, parent=False):
+            yield
+    finally:
+        tracing_v2_callback_var.reset(token)
+
+
+def label_of(model: BaseChatModel) -> str:
+    """The model's name, else that of its class."""
+    names = (getattr(model, attribute, None) for attribute in ("model_name", "model", "model_id"))
+    return next((name for name in names if isinstance(name, str) and name), type(model).__name__)
+
+
+def with_tools(model: BaseChatModel, tools: Sequence[BaseTool]) -> Speaker:
+    """The model told of the tools. Raises ModelError where it cannot call any."""
+    if not tools:
+        return model
+    with mapped(model):
+        return model.bind_tools(tools)
+
+
+def stream(model: BaseChatModel, speaker: Speaker, messages: Sequence[BaseMessage]) -> Iterator[AIMessageChunk]:
+    """The answer's chunks as they come. Raises ModelError where the model fails or breaks off."""
+    with mapped(model), closing(cast(Any, speaker.stream(list(messages)))) as chunks:
+        seen = _Finish()
+        while True:
+            with untraced():  # entered anew for each chunk: between them the caller's own context holds
+                chunk = next(chunks, None)
+            if chunk is None:
+                break
+            seen.note(chunk)
+            yield chunk
+        seen.check(model)
+
+
+async def astream(
+    model: BaseChatModel, speaker: Speaker, messages: Sequence[BaseMessage]
+) -> AsyncGenerator[AIMessageChunk, None]:
+    """As `stream`."""
+    with mapped(model):
+        async with aclosing(cast(Any, speaker.astream(list(messages)))) as chunks:
+            seen = _Finish()
+            while True:
+                with untraced():
+                    chunk = await anext(chunks, None)
+                if chunk is None:
+                    break
+                seen.note(chunk)
+                yield chunk
+            seen.check(model)
+
+
+class _Finish:
+    """Notices an answer that ends without its end: a server that dies may close the connection in good order."""
+
+    def __init__(self) -> None:
+        self._metadata: dict[str, Any] = {}
+
+    def note(self, chunk: AIMessageChunk) -> None:
+        self._metadata.update(chunk.response_metadata)
+
+    def check(self, model: BaseChatModel) -> None:
+        if self._metadata.get("model_provider") == "openai" and not self._metadata.get("finish_reason"):
+            raise ModelError(f"{_where(model)} broke off in the middle of its answer: see the server's log, ask again")
+
+
+def tool_calls(message: AIMessage, step: int) -> list[tuple[ToolCall, str]]:
+    """The tool calls of a whole message, each with what is wrong with it ("": nothing).
+
+    LangChain completes JSON that was cut off; a call must not run on arguments that the model did not finish.
+    """
+    parts: list[Any] = getattr(message, "tool_call_chunks", None) or [
+        {**call, "args": json.dumps(call["args"])} for call in [*message.tool_calls, *message.invalid_tool_calls]
+    ]
+    calls: list[tuple[ToolCall, str]] = []
+    for number, part in enumerate(parts):
+        arguments, fault = _parsed(part["args"])
+        name, call_id = part["name"] or "", part["id"] or f"call-{step}-{number}"
+        calls.append(({"name": name, "args": arguments, "id": call_id, "type": "tool_call"}, fault))
+    return calls
+
+
+def _parsed(text: str | None) -> tuple[dict[str, Any], str]:
+    try:
+        arguments = json.loads(text or "{}")
+    except ValueError:
+        return {}, "the arguments are not valid JSON"
+    if not isinstance(arguments, dict):
+        return {}, "the arguments are not a JSON object"
+    return arguments, ""
+
+
+def run_tool(tools: Mapping[str, BaseTool], call: ToolCall) -> ToolMessage:
+    """The tool's result, or what went wrong as its result: the model can then do better."""
+    tool = tools.get(call["name"])
+    if tool is None:
+        return failed(call, _unknown(tools, call))
+    try:
+        with untraced():
+            return _as_message(tool.invoke(call), call)
+    except Exception as error:
+        return failed(call, _reason(error))
+
+
+async def arun_tool(tools: Mapping[str, BaseTool], call: ToolCall) -> ToolMessage:
+    """As `run_tool`."""
+    tool = tools.get(call["name"])
+    if tool is None:
+        return failed(call, _unknown(tools, call))
+    try:
+        with untraced():
+            return _as_message(await tool.ainvoke(call), call)
+    except Exception as error:
+        return failed(call, _reason(error))
+
+
+def failed(call: ToolCall, reason: str) -> ToolMessage:
+    """A tool message that says what went wrong."""
+    from langchain_core.messages import ToolMessage
+
+    return ToolMessage(f"Error: {reason}", tool_call_id=call["id"], name=call["name"], status="error")
+
+
+def _unknown(tools: Mapping[str, BaseTool], call: ToolCall) -> str:
+    return f"there is no tool {call['name']!r}; the tools are {', '.join(sorted(tools)) or 'none'}"
+
+
+def _as_message(result: Any, call: ToolCall) -> ToolMessage:
+    from langchain_core.messages import ToolMessage
+
+    if isinstance(result, ToolMessage):
+        return result
+    text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
+    return ToolMessage(text, tool_call_id=call["id"], name=call["name"])
+
+
+@contextmanager
+def mapped(model: BaseChatModel) -> Iterator[None]:
+    """Turns whatever a model or its server raises into ModelError."""
+    try:
+        yield
+    except AgentmemError:
+        raise
+    except Exception as error:
+        raise ModelError(explain(error, _where(model), label_of(model))) from error
+
+
+def _where(model: BaseChatModel) -> str:
+    address = getattr(model, "openai_api_base", None)
+    return f"the model server at {address}" if address else f"the model {label_of(model)}"
+
+
+def explain(error: Exception, where: str, model: str) -> str:
+    """One line: what happened and what to do. Foreign errors are known by name and status: none of them is imported."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    status = getattr(error, "status_code", None)
+    reason = _reason(error)
+    if "ContextOverflow" in " ".join(names) or (status == 400 and "context" in reason.lower()):
+        return f"the prompt is too long for {where}: begin a new session, or lower prompt_budget_tokens ({reason})"
+    if isinstance(status, int):
+        return _explain_status(status, where, model, reason)
+    if any("Timeout" in name for name in names):
+        return f"{where} did not answer in time: see whether it is busy, then ask again"
+    if names & {"RemoteProtocolError", "ReadError", "IncompleteRead", "ConnectionResetError"}:
+        return f"{where} broke off in the middle of its answer: see the server's log, ask again"
+    if names & {"APIConnectionError", "ConnectError", "ConnectionError"}:
+        return f"{where} does not answer: start it, or name another with --base-url"
+    if names & {"JSONDecodeError", "UnicodeDecodeError", "APIResponseValidationError"}:
+        return f"{where} did not answer in the OpenAI protocol: is this the address of its /v1?"
+    if isinstance(error, NotImplementedError):
+        return f"{where} cannot do this: leave out the tools, or use a model that can call them"
+    return f"{where} failed: {reason}"
+
+
+def _explain_status(status: int, where: str, model: str, reason: str) -> str:
+    if status in (401, 403):
+        return f"{where} refused the API key (status {status}): set AGENTMEM_API_KEY or api_key in the settings"
+    if status == 404:
+        return f"{where} has no model {model!r} (status 404): name one that its /models lists with --model"
+    if status == 429:
+        return f"{where} has too much to do (status 429): wait a little, then ask again"
+    if status >= 500:
+        return f"{where} failed (status {status}): see the server's log, then ask again"
+    return f"{where} refused the request (status {status}): {reason}"
+
+
+def _reason(error: Exception) -> str:
+    """The error's own first line, cut short."""
+    lines = str(error).strip().splitlines()
+    said = lines[0] if lines else ""
+    cut = said if len(said) <= _LONGEST_REASON else said[:_LONGEST_REASON] + "…"
+    return f"{type(error).__name__}: {cut}" if cut else type(error).__name__

@@ -1,0 +1,152 @@
+"""Which model answers: the server that was named, else a vLLM on this machine, else none (the stand-in)."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+
+from agentmem.errors import ModelError
+from agentmem.models.extractive import STAND_IN
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+    from agentmem.config import Settings
+
+LOCAL_SERVER = "http://localhost:8000/v1"
+_LOOK_SECONDS = 0.3
+_NAMED_SECONDS = 10.0
+_ANSWER_SECONDS = 300.0
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_LONGEST_LIST = 1 << 20
+_NOTICE = (
+    "No model server: answers quote what is remembered and conclude nothing. For a model, run "
+    "`vllm serve MODEL`, then `agentmem chat --base-url http://localhost:8000/v1`."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenModel:
+    """A model (None: the stand-in), its name, and what the user should be told about the choice."""
+
+    model: BaseChatModel | None
+    label: str
+    notice: str | None
+
+
+def choose_model(settings: Settings, *, local: str = LOCAL_SERVER) -> ChosenModel:
+    """The model at `settings.base_url`, else one served at `local`, else the stand-in.
+
+    A model named without a server is looked for at `local`. Raises ModelError where a named server does not answer or
+    serves nothing.
+    """
+    if settings.base_url or settings.model:
+        address = _checked(settings.base_url or local)
+        key = settings.api_key.get_secret_value() if settings.api_key else "none"
+        name = settings.model or _first_model(address, key)
+        if settings.model:
+            _ask_for_models(address, key)
+        return ChosenModel(_open_ai(name, address, key), name, None)
+    found = _look(local)
+    if found is None:
+        return ChosenModel(None, STAND_IN, _NOTICE)
+    return ChosenModel(_open_ai(found, local, "none"), found, f"Answers come from {found}, found at {local}.")
+
+
+def _checked(address: str) -> str:
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ModelError(f"{address!r} is no server's address: give one such as {LOCAL_SERVER}")
+    return address.rstrip("/") if parts.path.strip("/") else address.rstrip("/") + "/v1"
+
+
+def _first_model(address: str, key: str) -> str:
+    names = _names(_ask_for_models(address, key))
+    if not names:
+        raise ModelError(f"the server at {address} lists no model: start it with one, or name one with --model")
+    return names[0]
+
+
+def _ask_for_models(address: str, key: str) -> Any:
+    """What a named server says to GET /models; None where it has no such list."""
+    try:
+        return _get(f"{address}/models", key, _NAMED_SECONDS)
+    except HTTPError as error:
+        if error.code in (401, 403):
+            raise ModelError(
+                f"the server at {address} refused the API key: set AGENTMEM_API_KEY or api_key in the settings"
+            ) from error
+        return None
+    except (OSError, HTTPException) as error:
+        raise ModelError(
+            f"no model server answers at {address} ({error or type(error).__name__}): start one, for instance with "
+            "`vllm serve MODEL`, or name another with --base-url"
+        ) from error
+
+
+def _look(address: str) -> str | None:
+    """The first model of an OpenAI-compatible server at a loopback address, None where there is no such server."""
+    try:
+        names = _names(_get(f"{address}/models", None, _LOOK_SECONDS))
+    except (OSError, HTTPException):
+        return None
+    return names[0] if names else None
+
+
+def _names(said: Any) -> list[str]:
+    """Names in an OpenAI list of models; none where it is something else."""
+    if not isinstance(said, dict) or said.get("object") != "list" or not isinstance(said.get("data"), list):
+        return []
+    entries = [entry for entry in said["data"] if isinstance(entry, dict)]
+    return [entry["id"] for entry in entries if entry.get("object") == "model" and isinstance(entry.get("id"), str)]
+
+
+def _get(url: str, key: str | None, seconds: float) -> Any:
+    """The JSON of one GET, None where it is none; never redirected, and on this machine never through a proxy."""
+    proxies = [urllib.request.ProxyHandler({})] if _on_this_machine(url) else []
+    opener = urllib.request.build_opener(_Straight, *proxies)
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"} if key else {})
+    with opener.open(request, timeout=seconds) as answer:
+        return _json(answer.read(_LONGEST_LIST))
+
+
+class _Straight(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: only the server that was named is called."""
+
+    def redirect_request(self, *_args: Any, **_kwargs: Any) -> None:
+        return None
+
+
+def _on_this_machine(url: str) -> bool:
+    return urlsplit(url).hostname in _LOOPBACK
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def _open_ai(name: str, address: str, key: str) -> BaseChatModel:
+    import openai
+    from langchain_openai import ChatOpenAI
+    from pydantic import SecretStr
+
+    reach: dict[str, Any] = {"follow_redirects": False, "trust_env": not _on_this_machine(address)}
+    return ChatOpenAI(
+        model=name,
+        base_url=address,
+        api_key=SecretStr(key),
+        timeout=openai.Timeout(_ANSWER_SECONDS, connect=_NAMED_SECONDS),
+        max_retries=1,
+        use_responses_api=False,
+        stream_usage=False,
+        http_client=openai.DefaultHttpxClient(**reach),
+        http_async_client=openai.DefaultAsyncHttpxClient(**reach),
+    )

@@ -1,0 +1,83 @@
+"""A chat model whose words are fixed beforehand: for tests where it matters what the model says or was told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
+from pydantic import BaseModel, Field, PrivateAttr
+
+Said: TypeAlias = "str | AIMessage | BaseException | Sequence[Said]"
+Step: TypeAlias = "Said | Callable[[list[BaseMessage]], Said]"
+
+
+def tool_call(name: str, /, **arguments: Any) -> AIMessage:
+    """A step of the script that calls a tool and says nothing."""
+    return AIMessage("", tool_calls=[{"name": name, "args": arguments, "id": f"call-{name}", "type": "tool_call"}])
+
+
+class FakeChatModel(BaseChatModel):
+    """Answers from a script, one step a call, word by word where it is streamed; never touches a network.
+
+    A step is a text, an AIMessage (`tool_call` makes one that calls a tool), an exception to raise, a list of these
+    (said one after another, so that an exception can break off an answer), or a function from the messages sent to
+    one of them. `requests` holds the messages of each call, `tools` the names of the tools bound last. Raises
+    AssertionError when it is asked more often than the script has steps, unless `repeat` begins it again.
+    """
+
+    script: list[Any]
+    repeat: bool = False
+    model_name: str = "fake"
+    requests: list[list[BaseMessage]] = Field(default_factory=list)
+    tools: list[str] = Field(default_factory=list)
+    _calls: int = PrivateAttr(default=0)
+
+    def __init__(self, script: Sequence[Step], **fields: Any) -> None:
+        BaseModel.__init__(self, script=list(script), **fields)
+
+    @property
+    def _llm_type(self) -> str:
+        return "agentmem-fake"
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
+        """The same model; it notes the tools' names."""
+        self.tools = [tool.name if isinstance(tool, BaseTool) else str(tool) for tool in tools]
+        return self.bind(**kwargs)
+
+    def _generate(self, messages: list[BaseMessage], *_args: Any, **_kwargs: Any) -> ChatResult:
+        said = list(self._next(messages))
+        whole = AIMessage("".join(m.text for m in said), tool_calls=[call for m in said for call in m.tool_calls])
+        return ChatResult(generations=[ChatGeneration(message=whole)])
+
+    def _stream(self, messages: list[BaseMessage], *_args: Any, **_kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        for message in self._next(messages):
+            for word in re.findall(r"\S+\s*|\s+", message.text):
+                yield ChatGenerationChunk(message=AIMessageChunk(content=word))
+            if message.tool_calls:
+                yield ChatGenerationChunk(message=AIMessageChunk(content="", tool_calls=message.tool_calls))
+
+    def _next(self, messages: list[BaseMessage]) -> Iterator[AIMessage]:
+        self.requests.append(list(messages))
+        number, self._calls = self._calls, self._calls + 1
+        if number >= len(self.script) and not self.repeat:
+            raise AssertionError(f"the fake model's script has {len(self.script)} steps and was asked once more")
+        step = self.script[number % len(self.script)]
+        yield from _said(step(messages) if callable(step) else step)
+
+
+def _said(step: Any) -> Iterator[AIMessage]:
+    if isinstance(step, BaseException):
+        raise step
+    if isinstance(step, str):
+        yield AIMessage(step)
+    elif isinstance(step, AIMessage):
+        yield step
+    else:
+        for part in step:
+            yield from _said(part)
