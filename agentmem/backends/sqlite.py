@@ -322,4 +322,5 @@ def _jobs(db: Connection, terms: str, values: list[Any]) -> list[Job]:
     columns = ", ".join(f"t.{name}" for name in COLUMNS["job"])
     source = "jobs t JOIN namespaces ON namespaces.id = t.ns LEFT JOIN bodies b ON b.id = t.body"
     rows = db.rows(f"SELECT {columns}, name, b.data FROM {source} WHERE {terms} ORDER BY t.n", values)
-    return to_records("job", rows, [tuple(json.loads(row[-2])) for row in rows])
+    namespaces = {name: tuple(json.loads(name)) for name in {row[-2] for row in rows}}
+    return to_records("job", rows, [namespaces[row[-2]] for row in rows])

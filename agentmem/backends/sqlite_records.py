@@ -9,7 +9,8 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import repeat
+from itertools import islice, repeat
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from agentmem.namespaces import check_namespace
 from agentmem.types import Change, Edge, Kind, Namespace, Record, Relation, SessionInfo, Thought, Turn
 
 _EDGE = "child_kind, child, parent_kind, parent, relation"
+_BATCH = 1000
 _ZERO = "data = zeroblob(length(data))"
 
 
@@ -126,27 +128,30 @@ class SqliteReader:
         direction = "DESC" if descending else "ASC"
         if order in COLUMNS[kind] or order is None:
             terms = f"t.n {direction}" if order is None else f"t.{order} {direction}, t.n"
-            return iter(self._records(kind, namespace, where or {}, f"ORDER BY {terms}", limit))
+            return self._records(kind, namespace, where or {}, f"ORDER BY {terms}", limit)
         require_field(kind, order)
-        found = self._records(kind, namespace, where or {}, "ORDER BY t.n")
+        found = list(self._records(kind, namespace, where or {}, "ORDER BY t.n"))
         found.sort(key=lambda record: sort_key(getattr(record, order)), reverse=descending)
         return iter(found[:limit])
 
     def _records(
         self, kind: Kind, namespace: Namespace, where: Where, order: str = "", limit: int | None = None
-    ) -> list[Any]:
+    ) -> Iterator[Any]:
+        """Reads all rows at once, so that writes and the transaction's end don't disturb; makes records as they go."""
         terms, values, rest = self._where(kind, namespace, where)
         cut = f"LIMIT {limit:d}" if limit is not None and not rest else ""
         columns = ", ".join(f"t.{name}" for name in COLUMNS[kind])
         source = f"{TABLES[kind]} t LEFT JOIN bodies b ON b.id = t.body"
         rows = self._db.rows(f"SELECT {columns}, b.data FROM {source} WHERE {terms} {order} {cut}", values)
-        found = to_records(kind, rows, repeat(namespace))
-        return [record for record in found if matches(record, rest)][:limit] if rest else found
+        found = (
+            r for at in range(0, len(rows), _BATCH) for r in to_records(kind, rows[at : at + _BATCH], repeat(namespace))
+        )
+        return islice((record for record in found if matches(record, rest)), limit) if rest else found
 
     def count(self, kind: Kind, *, namespace: Namespace, where: Where | None = None) -> int:
         terms, values, rest = self._where(kind, namespace, where or {})
         if rest:
-            return len(self._records(kind, namespace, where or {}))
+            return sum(1 for _ in self._records(kind, namespace, where or {}))
         return int(self._db.one(f"SELECT count(*) FROM {TABLES[kind]} t WHERE {terms}", values))
 
     def edges(
@@ -185,7 +190,9 @@ class SqliteReader:
     def _vectors(self, kind: Kind, namespace: Namespace, ids: Sequence[str] | None) -> list[Any]:
         source = f"{TABLES[kind]} t JOIN vectors v ON v.id = t.vector WHERE t.ns = ?"
         if ids is None:
-            return self._db.rows(f"SELECT t.id, v.data FROM {source} ORDER BY t.n", [self._ns(namespace)])
+            # SQLite would copy every vector once more to sort them.
+            found = self._db.rows(f"SELECT t.id, v.data, t.n FROM {source}", [self._ns(namespace)])
+            return sorted(found, key=itemgetter(2))
         rows = {
             row[0]: row
             for group in in_groups(map(to_column, ids))
