@@ -100,6 +100,7 @@ class SqliteBackend:
         self._writing = threading.Lock()
         check_sqlite()
         check_location(self.path, create=create, allow_network=allow_network)
+        self._file = _identity(self.path)
         try:
             self._prepare()
         except BaseException:
@@ -162,6 +163,9 @@ class SqliteBackend:
             raise StoreClosedError(f"{self.path}: was opened before a fork; open it again in the new process")
         if self._closed:
             raise StoreClosedError(f"{self.path}: is closed; open it again")
+        if self._file != _identity(self.path):
+            # SQLite would go on writing to a file that nobody will ever open again.
+            raise StoreClosedError(f"{self.path}: was moved or replaced while open; open it again")
         handle: _Handle | None = getattr(self._local, "handle", None)
         if handle is None:
             handle = self._local.handle = _Handle(self._connect())
@@ -316,6 +320,14 @@ class SqliteBackend:
             return
         for handle in list(self._handles):
             handle.close_after(_CLOSE_WAIT_SECONDS)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _jobs(db: Connection, terms: str, values: list[Any]) -> list[Job]:

@@ -36,7 +36,6 @@ _BY_CODE: dict[int, tuple[type[StoreError], str]] = {
 }
 _BY_EXTENDED_CODE: dict[int, tuple[type[StoreError], str]] = {
     sqlite3.SQLITE_IOERR_WRITE: (StoreFullError, "could not be written (disk full, or over a limit); nothing was lost"),
-    sqlite3.SQLITE_READONLY_DBMOVED: (StoreClosedError, "was moved or replaced while open; open it again"),
 }
 
 
