@@ -7,7 +7,7 @@ is kept as far as it came, with status "cancelled".
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -111,7 +111,7 @@ class Agent:
                 pass
         return self._answered()
 
-    def stream(self, text: str) -> Iterator[str]:
+    def stream(self, text: str) -> Generator[str, None, None]:
         """The answer in pieces, as they come; `last` has it when they end. Closing early keeps what came."""
         exchange = self._begin(text)
         try:
