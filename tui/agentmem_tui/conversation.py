@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from agentmem.clock import utc_now
 from agentmem.ids import new_id
@@ -99,7 +99,7 @@ class Conversation:
     async def stream(self, text: str) -> AsyncGenerator[str, None]:
         """The pieces of the answer; closing early keeps what came as a cancelled turn."""
         agent = await asyncio.to_thread(self.agent)
-        async with aclosing(cast(AsyncGenerator[str, None], agent.astream(text))) as pieces:
+        async with aclosing(agent.astream(text)) as pieces:
             async for piece in pieces:
                 yield piece
 

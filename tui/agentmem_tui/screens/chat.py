@@ -157,7 +157,8 @@ class ChatScreen(Screen[None]):
         if self._loading is not None:
             await self._loading.wait()  # it clears the transcript
         now = self._conversation.now()
-        said, answer = Said("You", text, now), Answer(now, note="recalling…")
+        said = Said("You", text, now)
+        answer = Answer(now, note="recalling…", quoting=self._conversation.chosen.model is None)
         await self.query_one(Transcript).append(said, answer)
         before = self._conversation.last()
         note = "cancelled"

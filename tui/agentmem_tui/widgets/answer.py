@@ -23,13 +23,19 @@ def _parser() -> MarkdownIt:
 
 
 class Answer(Vertical):
-    """One answer of the agent; `items` is None while what was recalled for it is only in the store."""
+    """One answer of the agent; `items` is None while what was recalled for it is only in the store.
+
+    `quoting` says that the stand-in answered: its answer is made of remembered text, and is shown word for word.
+    """
 
     selected: reactive[bool] = reactive(False, toggle_class="-selected")
     note: reactive[str] = reactive("")
 
-    def __init__(self, at: datetime, text: str = "", turn_id: str | None = None, note: str = "") -> None:
+    def __init__(
+        self, at: datetime, text: str = "", turn_id: str | None = None, note: str = "", *, quoting: bool = False
+    ) -> None:
         super().__init__()
+        self.quoting = quoting
         self.turn_id = turn_id
         self.items: tuple[RecallItem, ...] | None = None
         self._at = at
@@ -39,23 +45,29 @@ class Answer(Vertical):
 
     def compose(self) -> ComposeResult:
         yield Static(heading("agentmem", self._at), classes="heading")
-        # A link is copied, not followed: opening a browser would leave the machine.
-        yield Markdown(printable(self._text), parser_factory=_parser, open_links=False)
+        if self.quoting:
+            yield Static(Content(printable(self._text)), classes="words")
+        else:
+            # A link is copied, not followed: opening a browser would leave the machine.
+            yield Markdown(printable(self._text), parser_factory=_parser, open_links=False)
         yield Static(self._note_line(), classes="note")
 
     async def add(self, piece: str) -> None:
         """Show the next piece of the answer."""
-        markdown = self.query_one(Markdown)
-        if self._stream is None:
-            self._stream = Markdown.get_stream(markdown)
         self._text += piece
+        if self.quoting:
+            self.query_one(".words", Static).update(Content(printable(self._text)))
+            return
+        if self._stream is None:
+            self._stream = Markdown.get_stream(self.query_one(Markdown))
         await self._stream.write(printable(piece))
 
     async def finish(self) -> None:
         """End the stream and lay the whole answer out once more: streamed fences and tables differ from final ones."""
-        if self._stream is not None:
-            await self._stream.stop()
-            self._stream = None
+        if self._stream is None:
+            return
+        await self._stream.stop()
+        self._stream = None
         await self.query_one(Markdown).update(printable(self._text))
 
     @property

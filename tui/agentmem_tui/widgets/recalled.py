@@ -77,10 +77,11 @@ def _about(count: int, asked: bool) -> str:
 def _described(rank: int, item: RecallItem) -> Content:
     who = item.source.get("speaker") or item.source.get("role") or f"from {item.source.get('origin', 'elsewhere')}"
     score = f"  {item.score:.2f}" if item.score else ""
-    return Content.assemble(
-        (f"{rank} {item.kind}", "bold"),
-        (f" · {day(item.time)} · {printable(str(who))}{score}\n", "dim"),
-        one_line(item.text, _SHOWN) + "\n",
-        (printable(item.why), "dim italic"),
-        "\n",
-    )
+    lines = [
+        Content.assemble(
+            (f"{rank} {item.kind}", "bold"), (f" · {day(item.time)} · {printable(str(who))}{score}", "dim")
+        ),
+        Content(one_line(item.text, _SHOWN)),
+        Content.styled(printable(item.why), "dim italic"),
+    ]
+    return Content("\n").join([*filter(None, lines), Content()])

@@ -12,8 +12,6 @@ from textual.widgets import Static
 from agentmem.types import Turn
 from agentmem_tui.printable import minute, printable
 
-_NAMES = {"user": "You", "assistant": "agentmem"}
-
 
 class Said(Vertical):
     """One turn of the user, or of anyone else in a conversation that was ingested."""
@@ -32,7 +30,7 @@ class Said(Vertical):
 
 def speaker_of(turn: Turn) -> str:
     """Who said a turn, by name where it has one."""
-    return turn.speaker or _NAMES.get(turn.role, turn.role)
+    return turn.speaker or ("You" if turn.role == "user" else turn.role)
 
 
 def heading(speaker: str, at: datetime) -> Content:

@@ -10,6 +10,7 @@ from textual.containers import VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Button
 
+from agentmem.models.extractive import STAND_IN
 from agentmem.types import Turn
 from agentmem_tui.messages import AnswerSelected, EarlierWanted
 from agentmem_tui.widgets.answer import Answer
@@ -86,6 +87,8 @@ class Transcript(VerticalScroll):
 
 
 def _shown(turn: Turn) -> Said | Answer:
-    if turn.role == "assistant" and turn.speaker is None:
-        return Answer(turn.occurred_at, turn.text, turn.id, _NOTES[turn.status])
-    return Said(speaker_of(turn), turn.text, turn.occurred_at, turn.id)
+    """A turn on screen: an answer of an agent names its model, and everything else was only said."""
+    model = turn.metadata.get("model")
+    if turn.role != "assistant" or model is None:
+        return Said(speaker_of(turn), turn.text, turn.occurred_at, turn.id)
+    return Answer(turn.occurred_at, turn.text, turn.id, _NOTES[turn.status], quoting=model == STAND_IN)
