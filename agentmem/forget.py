@@ -7,6 +7,7 @@ parents come back. What says the same again is listed apart: thoughts as `repeat
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -112,19 +113,33 @@ def _check_named(named: Sequence[str], turns: Iterable[str], thoughts: Iterable[
 
 
 def _repeats(reader: Reader, gone: Sequence[str], namespace: Namespace) -> list[str]:
-    """Thoughts that say again what goes: equal, linked as similar, or of the same head and tail."""
+    """Thoughts that say again what goes: equal, similar with the same numbers, or of the same head and tail."""
     if not gone:
         return []
     forgotten: list[Thought] = reader.get("thought", gone, namespace=namespace)
-    links = reader.edges(namespace=namespace, children=gone, relation="similar")
-    links += reader.edges(namespace=namespace, parents=gone, relation="similar")
-    found = {end for edge in links for end in (edge.child, edge.parent)}
+    found = _paraphrases(reader, forgotten, namespace)
     texts = {normalise(t.text) for t in forgotten}
     found |= _equal(reader, texts, namespace)
     pairs = {(t.head, t.tail) for t in forgotten if t.head and t.tail}
     if pairs:
         found |= {t.id for t in reader.select("thought", namespace=namespace) if (t.head, t.tail) in pairs}
     return sorted(found - set(gone))
+
+
+def _paraphrases(reader: Reader, forgotten: Sequence[Thought], namespace: Namespace) -> set[str]:
+    gone = [t.id for t in forgotten]
+    links = reader.edges(namespace=namespace, children=gone, relation="similar")
+    links += reader.edges(namespace=namespace, parents=gone, relation="similar")
+    ends = sorted({end for edge in links for end in (edge.child, edge.parent)})
+    near: list[Thought] = reader.get("thought", ends, namespace=namespace)
+    numbers = {thought.id: _numbers(thought.text) for thought in (*near, *forgotten)}
+    pairs = [(edge.child, edge.parent) for edge in links] + [(edge.parent, edge.child) for edge in links]
+    return {other for one, other in pairs if other in numbers and numbers.get(one) == numbers[other]}
+
+
+def _numbers(text: str) -> list[str]:
+    """What tells "20 mg" from "40 mg" where a cosine cannot."""
+    return sorted(re.findall(r"\d+", text))
 
 
 def _equal(reader: Reader, texts: Iterable[str], namespace: Namespace) -> set[str]:
@@ -145,25 +160,23 @@ def is_telling(text: str) -> bool:
     return len(text) >= _SHORTEST_ECHO
 
 
-def with_echoes(reader: Reader, intent: ForgetPlan, texts: Sequence[str], candidates: Iterable[str]) -> ForgetPlan:
-    """The plan with the turns that stay but repeat one of its texts: word for word (of the candidates, turns that hold
-    all words of a text), or in an answer that it was recalled for."""
-    namespace = intent.namespace
-    telling = [text for text in texts if is_telling(text)]
-    saying: list[Turn] = reader.get("turn", list(dict.fromkeys(candidates)), namespace=namespace)
-    found = [turn.id for turn in saying if _says_any(normalise(turn.text), telling)]
+def with_echoes(
+    reader: Reader, intent: ForgetPlan, texts: Sequence[str], candidates: Mapping[str, Sequence[str]]
+) -> ForgetPlan:
+    """The plan with the turns that stay but repeat one of its texts: word for word (of the text's candidates, turns
+    that hold all its words), or in an answer that it was recalled for."""
+    namespace, going = intent.namespace, set(intent.turns)
+    staying = dict.fromkeys(i for ids in candidates.values() for i in ids if i not in going)
+    said = {turn.id: normalise(turn.text) for turn in reader.get("turn", list(staying), namespace=namespace)}
+    found = [i for text, ids in candidates.items() for i in ids if text in said.get(i, "")]
     found += _answers(reader, intent, texts)
-    echoes = [i for i in dict.fromkeys(found) if i not in set(intent.turns)]
+    echoes = [i for i in dict.fromkeys(found) if i not in going]
     return replace(
         intent,
         echoes=tuple(echoes),
         chunks=tuple(chunk.id for chunk in _chunks_of(reader, [*intent.turns, *echoes], namespace)),
         samples={**intent.samples, **_samples(reader, echoes, [], namespace)},
     )
-
-
-def _says_any(said: str, texts: Iterable[str]) -> bool:
-    return any(text in said for text in texts)
 
 
 def _answers(reader: Reader, intent: ForgetPlan, texts: Sequence[str]) -> list[str]:

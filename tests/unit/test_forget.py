@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from agentmem.config import Settings
 from agentmem.errors import ConflictError, InputError, NotFoundError
 from agentmem.memory import Memory
 from agentmem.types import NewTurn
@@ -183,3 +185,14 @@ def test_erase_takes_one_namespace_whole(memory: Memory) -> None:
     assert turns(memory) == []
     assert memory.namespaces() == [("ada", "work")]
     assert memory.recall("stay", namespace=("ada", "work"), wait=0).items
+
+
+def test_a_paraphrase_repeats_but_another_number_does_not(tmp_path: Path) -> None:
+    with Memory(tmp_path / "m.db", settings=Settings()) as memory:
+        texts = ("Ida lives in Oslo", "Ida has her home in Oslo", "Ada takes 20 mg daily", "Ada takes 40 mg daily")
+        oslo, home, twenty, forty = (think(memory, text) for text in texts)
+        memory.flush()
+        assert [t.id for t in memory.history(home, namespace=NS).similar] == [oslo]
+        assert [t.id for t in memory.history(forty, namespace=NS).similar] == [twenty]
+        assert memory.plan_forget([oslo], namespace=NS).repeats == (home,)
+        assert memory.plan_forget([twenty], namespace=NS).repeats == ()
