@@ -437,7 +437,7 @@ class Memory:
             plan = forget.plan(reader, named, namespace=namespace, keep_source=keep_source, repeats=repeats)
             texts = forget.texts_of(reader, plan) if echoes and not keep_source else []
         find = partial(self._engine.turns_with_all_terms, namespace=namespace)
-        candidates = list(chain.from_iterable(map(find, filter(forget.is_telling, texts))))
+        candidates = {text: find(text) for text in texts if forget.is_telling(text)}
         if not texts:
             return plan
         with self.backend.read() as reader:

@@ -154,10 +154,14 @@ class Postings:
 
     def holding_all(self, terms: Sequence[str]) -> list[int]:
         """Documents that hold every one of the terms, ascending; none when there are no terms."""
-        found: NDArray[np.int32] | None = None
-        for docs in sorted((self.postings(term)[0] for term in set(terms)), key=len):
-            found = docs if found is None else np.intersect1d(found, docs, assume_unique=True)
-        return [] if found is None else [int(doc) for doc in found]
+        rarest_first = sorted((self.postings(term)[0] for term in set(terms)), key=len)
+        found = rarest_first[0] if rarest_first else np.zeros(0, np.int32)
+        for docs in rarest_first[1:]:
+            if not len(found):
+                break
+            nearest = np.minimum(np.searchsorted(docs, found), len(docs) - 1)
+            found = found[docs[nearest] == found]
+        return [int(doc) for doc in found]
 
 
 def _idf(total: int, holding: int) -> float:
