@@ -1,0 +1,73 @@
+"""Conversations from files, as turns for `Memory.observe_many`.
+
+Each turn carries a `source` and an `external_id` that depend on the file's name and content, not on where it lies, so
+that reading a file again adds nothing, and reading one that has grown adds what is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from agentmem.errors import FormatError
+from agentmem.ingest import beam, chat, locomo, longmemeval
+from agentmem.ingest.reading import Node, is_lines, lines, whole
+from agentmem.types import NewTurn
+
+__all__ = ["FORMATS", "detect_format", "read_turns"]
+
+_READERS: dict[str, Callable[[Path], Iterator[NewTurn]]] = {
+    "locomo": lambda path: locomo.turns(whole(path)),
+    "beam": lambda path: beam.turns(whole(path), path),
+    "longmemeval": lambda path: longmemeval.turns(whole(path)),
+    "jsonl": lambda path: chat.plain_turns(lines(path), path),
+    "openai": lambda path: chat.openai_turns(chat.conversations(path), path),
+}
+FORMATS = tuple(_READERS)
+
+
+def read_turns(path: str | Path, format: str = "auto") -> Iterator[NewTurn]:
+    """The turns of a conversation file, in order; what each format becomes is told in its module.
+
+    JSON Lines are read as they come, line by line; other files at once. Raises FormatError that names the file, the
+    line or the place in it, and what was expected there.
+    """
+    path = Path(path)
+    name = detect_format(path) if format == "auto" else format
+    if name not in _READERS:
+        raise FormatError(f"unknown format {name!r}: it is one of auto, {', '.join(FORMATS)}")
+    return _READERS[name](path)
+
+
+def detect_format(path: str | Path) -> str:
+    """One of `FORMATS`, by what stands in the file. Raises FormatError where it is none of them."""
+    path = Path(path)
+    if is_lines(path):
+        first = next(lines(path))
+        return (
+            "openai" if "messages" in first.entries() else _known("jsonl" if "role" in first.entries() else None, first)
+        )
+    top = whole(path)
+    first = top.items()[0] if isinstance(top.value, list) and top.value else top
+    return _known(_shape(first, within_list=first is not top), top)
+
+
+def _shape(first: Node, *, within_list: bool) -> str | None:
+    keys = first.entries()
+    if "conversation" in keys:
+        return "locomo"
+    if "haystack_sessions" in keys:
+        return "longmemeval"
+    if "turns" in keys and within_list:
+        return "beam"
+    if "messages" in keys:
+        return "openai"
+    if "role" in keys:
+        return "openai" if within_list else "jsonl"
+    return None
+
+
+def _known(format: str | None, node: Node) -> str:
+    if format is None:
+        raise node.fail("a LoCoMo, BEAM or LongMemEval conversation, JSON Lines of turns, or an OpenAI-style chat list")
+    return format
