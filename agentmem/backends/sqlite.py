@@ -21,7 +21,7 @@ from agentmem.backends.records import KINDS, LOGGED
 from agentmem.backends.sqlite_check import damage, disagreement
 from agentmem.backends.sqlite_columns import COLUMNS, TABLES, among, in_groups, to_column, to_records
 from agentmem.backends.sqlite_files import check_location, check_sqlite, sizes, sync_directory, sync_file, translated
-from agentmem.backends.sqlite_records import Connection, SqliteReader, SqliteWriter
+from agentmem.backends.sqlite_records import ERASE_MARK, Connection, SqliteReader, SqliteWriter
 from agentmem.errors import (
     InputError,
     StoreBusyError,
@@ -39,7 +39,7 @@ VERSION = 1
 
 _PAGE_BYTES = 4096
 _RECLAIM = "reclaim_unfinished"
-_ERASE_WAIT_MS = 250
+_ERASE_WAIT_MS = 500
 _CLOSE_WAIT_SECONDS = 5.0
 _READ = "BEGIN"
 _WRITE = "BEGIN IMMEDIATE"
@@ -125,6 +125,8 @@ class SqliteBackend:
         self._refuse_truncated(db)
         if version < VERSION:
             self._migrate(db, backup=not empty)
+        if db.one("SELECT 1 FROM meta WHERE key = ?", [ERASE_MARK]):
+            self.erase()
 
     def _use_wal(self, db: Connection) -> None:
         if db.one("PRAGMA journal_mode = WAL") != "wal":
@@ -206,7 +208,7 @@ class SqliteBackend:
         with self._transaction(_WRITE) as db:
             writer = SqliteWriter(db)
             yield writer
-            writer.flush()
+            writer.finish()
             db.run("COMMIT")
 
     def claim(self, task: str, *, limit: int, lease_seconds: float, namespace: Namespace | None = None) -> list[Job]:
@@ -235,12 +237,16 @@ class SqliteBackend:
 
     def erase(self) -> bool:
         with self._transaction(_READ) as db:
-            unfinished = db.one("SELECT 1 FROM meta WHERE key = ?", [_RECLAIM])
-        if unfinished:
+            marks = dict(db.rows("SELECT key, value FROM meta WHERE key IN (?, ?)", [_RECLAIM, ERASE_MARK]))
+        if _RECLAIM in marks:
             self.reclaim()
         handle = self._handle()
         with handle.alone(), self._turn(_WRITE):
-            return self._truncate_log(handle.connection)
+            erased = self._truncate_log(handle.connection)
+            if erased and ERASE_MARK in marks:
+                # A mark that another process has set since is not ours to take away.
+                handle.connection.run("DELETE FROM meta WHERE key = ? AND value = ?", [ERASE_MARK, marks[ERASE_MARK]])
+        return erased
 
     def _truncate_log(self, db: Connection) -> bool:
         db.run(f"PRAGMA busy_timeout = {_ERASE_WAIT_MS}")

@@ -6,6 +6,7 @@ Content and vectors are never deleted but overwritten in place with zeros of the
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ from agentmem.types import Change, Edge, Kind, Namespace, Record, Relation, Sess
 
 _EDGE = "child_kind, child, parent_kind, parent, relation"
 _BATCH = 1000
+ERASE_MARK = "erase_unfinished"
 _ZERO = "data = zeroblob(length(data))"
 
 
@@ -49,8 +51,12 @@ class Connection:
             self.raw = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
             raise translated(error, path) from error
-        for pragma in ("synchronous = FULL", "secure_delete = ON", "temp_store = MEMORY"):
-            self.run(f"PRAGMA {pragma}")
+        try:
+            for pragma in ("synchronous = FULL", "secure_delete = ON", "temp_store = MEMORY"):
+                self.run(f"PRAGMA {pragma}")
+        except BaseException:
+            self.raw.close()
+            raise
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         try:
@@ -242,6 +248,13 @@ class SqliteWriter(SqliteReader):
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
         self._log: list[tuple[int, str, Kind, Any]] = []
+        self._removed_content = False
+
+    def finish(self) -> None:
+        """Write what has gathered; a mark makes the next opening erase what a kill kept this process from erasing."""
+        self.flush()
+        if self._removed_content:
+            self.set_meta(ERASE_MARK, os.urandom(8).hex())
 
     def flush(self) -> None:
         """Write out the lines of the change log that have gathered."""
@@ -341,6 +354,7 @@ class SqliteWriter(SqliteReader):
             self._db.run(f"UPDATE {table} SET data = ? WHERE id = ?", [new, row])
             return row
         self._db.run(f"UPDATE {table} SET {_ZERO} WHERE id = ?", [row])
+        self._removed_content |= table == "bodies"
         return self._append(table, new)
 
     def remove(self, kind: Kind, ids: Sequence[str], *, namespace: Namespace) -> int:
@@ -354,6 +368,7 @@ class SqliteWriter(SqliteReader):
         self._db.many(f"UPDATE bodies SET {_ZERO} WHERE id = ?", [(row[2],) for row in rows if row[2] is not None])
         self._db.many(f"UPDATE vectors SET {_ZERO} WHERE id = ?", [(row[3],) for row in rows if row[3] is not None])
         self._db.many(f"DELETE FROM {table} WHERE n = ?", [(row[0],) for row in rows])
+        self._removed_content |= kind in LOGGED and bool(rows)
         gone = [(ns, row[1], kind) for row in rows]
         self._db.many("DELETE FROM edges WHERE ns = ? AND child = ? AND child_kind = ?", gone)
         self._db.many(
@@ -399,6 +414,7 @@ class SqliteWriter(SqliteReader):
 
     def remove_namespace(self, *, namespace: Namespace) -> dict[str, int]:
         self.flush()
+        self._removed_content = True
         counts: dict[str, int] = {}
         for kind in KINDS:
             self._zero("bodies", "body", kind, namespace)

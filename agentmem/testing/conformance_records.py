@@ -128,7 +128,6 @@ class RecordsConformance(Conformance):
             ({"source": "f", "external_id": None}, []),
             ({"source": "f"}, [0, 1, 2][1:]),
         ],
-        ids=str,
     )
     def test_select_and_count_meet_every_condition(
         self, backend: Backend, where: dict[str, Any], found: list[int]

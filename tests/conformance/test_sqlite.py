@@ -28,6 +28,7 @@ from agentmem.errors import (
     StoreVersionError,
 )
 from agentmem.testing.conformance_base import add, ids, snapshot
+from agentmem.testing.conformance_files import bytes_on_disk
 from agentmem.testing.samples import NS, new_chunk, new_job, new_thought, new_turn
 from agentmem.types import Edge
 
@@ -456,6 +457,32 @@ def test_a_reclaim_that_was_killed_is_finished_by_the_next_erase(
     assert backend.erase()
     assert path.stat().st_size < size * 0.6
     assert backend.check() == []
+
+
+FORGET_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+from agentmem.backends.sqlite import SqliteBackend
+backend = SqliteBackend(Path(sys.argv[1]))
+namespace = ("test", "ada")
+with backend.write() as writer:
+    writer.remove("turn", [turn.id for turn in writer.select("turn", namespace=namespace)], namespace=namespace)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_had_no_time_to_erase_goes_at_the_next_opening(path: Path) -> None:
+    backend = SqliteBackend(path)
+    add(backend, new_turn("the secret is out"))
+    command = [sys.executable, "-c", FORGET_AND_DIE, str(path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run(command, env=environment, check=False).returncode == -9
+    assert b"the secret is out" in bytes_on_disk(path.parent)
+    SqliteBackend(path).close()
+    assert b"the secret is out" not in bytes_on_disk(path.parent)
+    with backend.read() as reader:
+        assert reader.meta("erase_unfinished") is None
+    backend.close()
 
 
 def test_opening_a_store_that_is_up_to_date_imports_nothing_heavy(path: Path) -> None:
