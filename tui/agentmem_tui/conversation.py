@@ -155,6 +155,10 @@ class Conversation:
         self.restart()
         return receipt
 
+    def warm_up(self) -> None:
+        """Let the embedder load and the namespace be read while the user still writes the first question."""
+        self.memory.recall(self.namespace[-1], namespace=self.namespace, k=1, wait=0)
+
     def remembered(self) -> int:
         """Turns in this namespace."""
         return sum(info.turns for info in self.memory.sessions(namespace=self.namespace))

@@ -86,6 +86,7 @@ class ChatScreen(Screen[None]):
         self._loading = self._load()
         self._refresh_sessions()
         self._refresh_status()
+        self._warm_up()
         self.set_interval(_STATUS_SECONDS, self._refresh_status)
 
     def on_resize(self, event: events.Resize) -> None:
@@ -113,6 +114,10 @@ class ChatScreen(Screen[None]):
         chosen = self._conversation.chosen
         remembered = await asyncio.to_thread(self._conversation.remembered)
         return Welcome(model=chosen.label, notice=chosen.notice, remembered=remembered)
+
+    @background("warm-up")
+    async def _warm_up(self) -> None:
+        await asyncio.to_thread(self._conversation.warm_up)
 
     @background("sessions")
     async def _refresh_sessions(self) -> None:

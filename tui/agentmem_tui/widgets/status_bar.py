@@ -10,7 +10,7 @@ from agentmem_tui.printable import printable
 
 _EMBEDDER = {
     "off": "embedder off",
-    "idle": "embedder idle",
+    "idle": "embedder not needed yet",
     "loading": "embedder loading…",
     "ready": "embedder ready",
     "failed": "embedder failed: words only",
