@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import TextIO
 
 from agentmem.agent import Agent
-from agentmem.commands.output import clean, minute, one_line, short_id
+from agentmem.display import clean, minute, one_line, short_id
 from agentmem.errors import AgentmemError, InputError, NotFoundError
 from agentmem.models.extractive import is_own_quote
 from agentmem.types import ForgetPlan, RecallItem

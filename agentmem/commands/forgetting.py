@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agentmem.commands.common import Age, Call, F, Moment, common, consent, json_option, yes_option
-from agentmem.commands.output import one_line, print_json, say, short_id
+from agentmem.commands.output import print_json, say
+from agentmem.display import one_line, short_id
 from agentmem.errors import InputError
 from agentmem.namespaces import format_namespace
 

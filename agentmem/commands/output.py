@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agentmem.display import clean, one_line
+
 if TYPE_CHECKING:
     from agentmem.types import RecallItem
 
 ITEM_FIELDS = ("id", "kind", "text", "score", "time", "source", "why")
-_CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
 def print_json(value: Any) -> None:
@@ -43,16 +44,6 @@ def item_json(item: RecallItem) -> dict[str, Any]:
     return {name: as_json(getattr(item, name)) for name in ITEM_FIELDS}
 
 
-def clean(text: str) -> str:
-    """Text that cannot steer the terminal: remembered text may hold escape sequences."""
-    return text.translate(_CONTROLS)
-
-
-def one_line(text: str, width: int | None = None) -> str:
-    line = " ".join(clean(text).split())
-    return line if width is None or len(line) <= width else line[: max(width - 1, 0)] + "…"
-
-
 def say(text: str, *, dim: bool = False, bold: bool = False, err: bool = False) -> None:
     """Text of ours or remembered text, for people."""
     click.echo(click.style(clean(text), dim=dim or None, bold=bold or None), err=err, color=colour())
@@ -61,19 +52,6 @@ def say(text: str, *, dim: bool = False, bold: bool = False, err: bool = False) 
 def colour() -> bool | None:
     """False where the user wants none (no-color.org); None leaves it to whether the stream is a terminal."""
     return False if os.environ.get("NO_COLOR") else None
-
-
-def short_id(id: str) -> str:
-    """The end of an id, which tells ids apart better than its beginning, a time; whole where a program reads."""
-    return id[-8:] if sys.stdout.isatty() else id
-
-
-def day(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%d")
-
-
-def minute(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -7,8 +7,9 @@ from datetime import datetime
 import click
 
 from agentmem.commands.common import Call, Moment, common, json_option
-from agentmem.commands.output import as_json, item_json, minute, one_line, print_json, say, short_id, table
+from agentmem.commands.output import as_json, item_json, print_json, say, table
 from agentmem.commands.talking import words
+from agentmem.display import minute, one_line, short_id
 from agentmem.errors import NotFoundError
 from agentmem.types import RecallItem, Recollection, Turn
 

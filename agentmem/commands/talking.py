@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agentmem.commands.common import Call, F, at_terminal, common, json_option
-from agentmem.commands.output import clean, item_json, print_json, say
+from agentmem.commands.output import item_json, print_json, say
+from agentmem.display import clean
 
 if TYPE_CHECKING:
     from agentmem.agent import Agent
@@ -49,7 +50,8 @@ def chat(call: Call, model: str | None, base_url: str | None, session: str | Non
 def _chat_plain(call: Call, memory: Memory, session: str | None, private: bool) -> None:
     from agentmem.plainchat import run_plain
 
-    run_plain(_agent(call, memory, session, private), sys.stdin, sys.stdout)
+    code = run_plain(_agent(call, memory, session, private), sys.stdin, sys.stdout)
+    raise click.exceptions.Exit(code)
 
 
 def _chat_full(call: Call, memory: Memory, session: str | None, private: bool) -> None:

@@ -9,8 +9,9 @@ import click
 
 from agentmem.commands.common import Call, Moment, common, json_option, yes_option
 from agentmem.commands.forgetting import forget_options, run_forget
-from agentmem.commands.output import as_json, day, minute, one_line, print_json, say, short_id, table
+from agentmem.commands.output import as_json, print_json, say, table
 from agentmem.commands.talking import words
+from agentmem.display import day, minute, one_line, short_id
 from agentmem.errors import EmbedderError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ HEAVY = {"torch", "transformers", "sentence_transformers", "faiss", "textual", "
 # From the bottom to the top; a module may import those of its own layer and of layers below it.
 LAYERS = [
     {"errors", "types"},
-    {"interfaces", "clock", "ids", "logs", "namespaces", "text", "digests", "secrets", "offline"},
+    {"interfaces", "clock", "ids", "logs", "namespaces", "text", "digests", "display", "secrets", "offline"},
     {"config", "plugins", "backends", "indexes", "embed", "testing"},
     {
         "episodes",
