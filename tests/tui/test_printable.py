@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
-from agentmem_tui.printable import one_line, printable
+from agentmem_tui.printable import literal, one_line, printable
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,21 @@ def test_no_control_character_is_left(text: str) -> None:
     left = {c for c in printable(text) if ord(c) < 32 or 0x7F <= ord(c) < 0xA0}
     assert left <= {"\n", "\t"}
     printable(text).encode()
+
+
+@given(st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp", "Cf"]), min_size=1))
+def test_literal_markdown_shows_every_character(text: str) -> None:
+    tokens = MarkdownIt("gfm-like", {"html": False}).parse(literal(f"x{text}x"))
+    assert [token.type for token in tokens] == ["paragraph_open", "inline", "paragraph_close"]
+    assert {child.type for child in tokens[1].children or []} == {"text"}
+    assert "".join(child.content for child in tokens[1].children or []) == f"x{text}x"
+
+
+def test_literal_keeps_the_list_of_quotes_and_nothing_else() -> None:
+    quotes = "From memory:\n- 2026-05-01, you: “# *a* <b>”\n- 2026-05-02, you: “1. http://x.y\n# b\n- c”"
+    kinds = [token.type for token in MarkdownIt("gfm-like", {"html": False}).parse(literal(quotes))]
+    assert kinds.count("list_item_open") == 2
+    assert not {"heading_open", "html_block", "ordered_list_open"} & set(kinds)
 
 
 def test_one_line_folds_and_cuts() -> None:

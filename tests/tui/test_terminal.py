@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 
@@ -28,7 +29,7 @@ class Terminal:
     """A shell in a tmux of its own, 80 by 24, with a home of its own."""
 
     def __init__(self, home: Path) -> None:
-        self._tmux = ["tmux", "-L", f"agentmem-{os.getpid()}", "-f", "/dev/null"]
+        self._tmux = ["tmux", "-L", f"agentmem-{token_hex(4)}", "-f", "/dev/null"]
         given = {
             "HOME": str(home),
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),

@@ -7,6 +7,8 @@ from datetime import datetime
 
 _LINE_ENDS = re.compile(r"\r\n?|[\u2028\u2029]")
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
+_DATED_ITEM = re.compile(r"- \d{4}-\d\d-\d\d, ")
 _PICTURES = 0x2400
 _DELETE = 0x7F
 
@@ -23,6 +25,17 @@ def one_line(text: str, width: int) -> str:
     """The text folded into one line of at most `width` characters."""
     folded = " ".join(printable(text).split())
     return folded if len(folded) <= width else folded[: max(0, width - 1)].rstrip() + "…"
+
+
+def literal(text: str) -> str:
+    """Markdown that shows the text word for word; lines of the stand-in's form "- 2026-05-01, …" stay a list."""
+    return "  \n".join(_literal_line(line) for line in printable(text).split("\n"))
+
+
+def _literal_line(line: str) -> str:
+    mark = _DATED_ITEM.match(line)
+    bullet = "- " if mark else ""
+    return bullet + _PUNCTUATION.sub(r"\\\g<0>", line.removeprefix(bullet).lstrip())
 
 
 def _picture(found: re.Match[str]) -> str:

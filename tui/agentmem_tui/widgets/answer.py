@@ -13,7 +13,7 @@ from textual.widgets import Markdown, Static
 from textual.widgets.markdown import MarkdownStream
 
 from agentmem.types import RecallItem
-from agentmem_tui.printable import printable
+from agentmem_tui.printable import literal, printable
 from agentmem_tui.widgets.said import heading
 
 
@@ -45,22 +45,16 @@ class Answer(Vertical):
 
     def compose(self) -> ComposeResult:
         yield Static(heading("agentmem", self._at), classes="heading")
-        if self.quoting:
-            yield Static(Content(printable(self._text)), classes="words")
-        else:
-            # A link is copied, not followed: opening a browser would leave the machine.
-            yield Markdown(printable(self._text), parser_factory=_parser, open_links=False)
+        # A link is copied, not followed: opening a browser would leave the machine.
+        yield Markdown(self._source(self._text), parser_factory=_parser, open_links=False)
         yield Static(self._note_line(), classes="note")
 
     async def add(self, piece: str) -> None:
         """Show the next piece of the answer."""
         self._text += piece
-        if self.quoting:
-            self.query_one(".words", Static).update(Content(printable(self._text)))
-            return
         if self._stream is None:
             self._stream = Markdown.get_stream(self.query_one(Markdown))
-        await self._stream.write(printable(piece))
+        await self._stream.write(self._source(piece))
 
     async def finish(self) -> None:
         """End the stream and lay the whole answer out once more: streamed fences and tables differ from final ones."""
@@ -68,7 +62,10 @@ class Answer(Vertical):
             return
         await self._stream.stop()
         self._stream = None
-        await self.query_one(Markdown).update(printable(self._text))
+        await self.query_one(Markdown).update(self._source(self._text))
+
+    def _source(self, text: str) -> str:
+        return literal(text) if self.quoting else printable(text)
 
     @property
     def text(self) -> str:
