@@ -69,7 +69,7 @@ def _labels(item: RecallItem) -> list[str]:
     source = item.source
     if item.kind == "thought":
         doubt = "" if source.get("trusted", True) else ", untrusted"
-        return ["thought", f"from {source.get('origin', 'user')}{doubt}"]
+        return ["thought", f"from {_label(str(source.get('origin', 'user')))}{doubt}"]
     role = str(source.get("role") or "user")
     speaker = source.get("speaker")
     who = f"{_label(str(speaker))} ({role})" if speaker else role

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Speaker: TypeAlias = "Runnable[Any, Any]"
 
 _LONGEST_REASON = 200
+_LONGEST_FAULT = 2000
 
 
 @contextmanager
@@ -132,7 +133,7 @@ def run_tool(tools: Mapping[str, BaseTool], call: ToolCall) -> ToolMessage:
         with untraced():
             return _as_message(tool.invoke(call), call)
     except Exception as error:
-        return failed(call, _reason(error))
+        return failed(call, _reason(error, _LONGEST_FAULT))
 
 
 async def arun_tool(tools: Mapping[str, BaseTool], call: ToolCall) -> ToolMessage:
@@ -144,7 +145,7 @@ async def arun_tool(tools: Mapping[str, BaseTool], call: ToolCall) -> ToolMessag
         with untraced():
             return _as_message(await tool.ainvoke(call), call)
     except Exception as error:
-        return failed(call, _reason(error))
+        return failed(call, _reason(error, _LONGEST_FAULT))
 
 
 def failed(call: ToolCall, reason: str) -> ToolMessage:
@@ -185,7 +186,7 @@ def _where(model: BaseChatModel) -> str:
 
 def explain(error: Exception, where: str, model: str) -> str:
     """One line: what happened and what to do. Foreign errors are known by name and status: none of them is imported."""
-    names = {kind.__name__ for kind in type(error).__mro__}
+    names = _names(error)
     status = getattr(error, "status_code", None)
     reason = _reason(error)
     if "ContextOverflow" in " ".join(names) or (status == 400 and "context" in reason.lower()):
@@ -205,6 +206,15 @@ def explain(error: Exception, where: str, model: str) -> str:
     return f"{where} failed: {reason}"
 
 
+def _names(error: BaseException | None) -> set[str]:
+    """Names of the error's classes and of those of the errors that caused it."""
+    names: set[str] = set()
+    while error is not None:
+        names |= {kind.__name__ for kind in type(error).__mro__}
+        error = error.__cause__
+    return names
+
+
 def _explain_status(status: int, where: str, model: str, reason: str) -> str:
     if status in (401, 403):
         return f"{where} refused the API key (status {status}): set AGENTMEM_API_KEY or api_key in the settings"
@@ -217,9 +227,8 @@ def _explain_status(status: int, where: str, model: str, reason: str) -> str:
     return f"{where} refused the request (status {status}): {reason}"
 
 
-def _reason(error: Exception) -> str:
-    """The error's own first line, cut short."""
-    lines = str(error).strip().splitlines()
-    said = lines[0] if lines else ""
-    cut = said if len(said) <= _LONGEST_REASON else said[:_LONGEST_REASON] + "…"
+def _reason(error: Exception, longest: int = _LONGEST_REASON) -> str:
+    """What the error says, in one line, cut short."""
+    said = " ".join(str(error).split())
+    cut = said if len(said) <= longest else said[:longest] + "…"
     return f"{type(error).__name__}: {cut}" if cut else type(error).__name__

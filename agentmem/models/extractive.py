@@ -134,7 +134,8 @@ _REQUEST = re.compile(
     re.I,
 )
 _FINITE = re.compile(
-    r"\b(i|i'm|i've|i'll|we|he|she|they|it|is|are|am|was|were|has|have|had|will|would|can|remember|do|don't)\b", re.I
+    r"\b(i|i'm|i've|i'll|we|he|she|they|it|is|are|am|was|were|has|have|had|will|would|can|do|don't|remember|remind)\b",
+    re.I,
 )
 _GREETING = re.compile(
     r"(hi|hello|hey|thanks|thank you|please|ok|okay|yes|no|bye|goodbye|good (morning|evening|night))\b", re.I

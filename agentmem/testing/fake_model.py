@@ -57,7 +57,7 @@ class FakeChatModel(BaseChatModel):
 
     def _stream(self, messages: list[BaseMessage], *_args: Any, **_kwargs: Any) -> Iterator[ChatGenerationChunk]:
         for message in self._next(messages):
-            for word in re.findall(r"\S+\s*|\s+", message.text):
+            for word in re.findall(r"\S+\s*|\s+", message.text) or [""]:
                 yield ChatGenerationChunk(message=AIMessageChunk(content=word))
             if message.tool_calls:
                 yield ChatGenerationChunk(message=AIMessageChunk(content="", tool_calls=message.tool_calls))
