@@ -84,16 +84,17 @@ class Appender:
             last = self.writer.select(
                 "turn", namespace=self.namespace, where={"session": session}, order="seq", descending=True, limit=1
             )
-            self._next[session] = next((turn.seq + 1 for turn in last), 0)
+            # Where the last turns were forgotten, their places in a closed chunk stay taken: chunks must not overlap.
+            chunk = self._latest_chunk(session)
+            free = chunk.last_seq + 1 if chunk is not None and chunk.last_seq is not None else 0
+            self._next[session] = max(free, next((turn.seq + 1 for turn in last), 0))
         seq = self._next[session]
         self._next[session] = seq + 1
         return seq
 
     def _place(self, session: str, seq: int) -> None:
         """Put the turn in the session's open chunk, or close that and open another (by size)."""
-        if session not in self._chunks:
-            self._chunks[session] = latest_chunk(self.writer, session, namespace=self.namespace)
-        chunk = self._chunks[session]
+        chunk = self._latest_chunk(session)
         if chunk is None:
             self._close_others(session)
         elif chunk.last_seq is None and seq - chunk.first_seq < self.chunk_turns:
@@ -103,6 +104,11 @@ class Appender:
         opened = new_chunk(session, seq, None, namespace=self.namespace, now=self.now)
         self.writer.add([opened])
         self._chunks[session] = opened
+
+    def _latest_chunk(self, session: str) -> Chunk | None:
+        if session not in self._chunks:
+            self._chunks[session] = latest_chunk(self.writer, session, namespace=self.namespace)
+        return self._chunks[session]
 
     def _close_others(self, session: str) -> None:
         """A new session closes what the others left open: a chunk never waits for a session that is over."""

@@ -79,6 +79,15 @@ def test_chunks_close_by_size_and_by_session(memory: Memory) -> None:
     assert [t.text for t in memory.open_chunk(last.id, namespace=NS, around=1)] == ["turn 8", "turn 9", "again"]
 
 
+def test_chunks_never_overlap_after_the_end_was_forgotten(memory: Memory) -> None:
+    ids = [memory.observe("user", f"turn {n}", namespace=NS).id for n in range(9)]
+    memory.forget(ids[7:], namespace=NS)
+    memory.observe("user", "one more", namespace=NS)
+    with memory.backend.read() as reader:
+        chunks = list(reader.select("chunk", namespace=NS))
+    assert [(c.first_seq, c.last_seq) for c in chunks] == [(0, 7), (8, None)]
+
+
 def test_rebuilt_chunks_hold_every_turn(memory: Memory) -> None:
     for n in range(20):
         memory.observe("user", f"turn {n}", namespace=NS)
