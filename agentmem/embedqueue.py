@@ -31,7 +31,7 @@ _BATCH = 64
 _LEASE_SECONDS = 15.0
 _SIMILAR = 0.9
 """Cosine from which two thoughts are linked as similar. With MiniLM "lives in Oslo" and "has her home in Oslo" are at
-0.90, "likes tea" and "likes coffee" at 0.83; but "20 mg" and "40 mg" at 0.98: the link says no more than "look at both"."""
+0.90, "likes tea" and "likes coffee" at 0.83; but "20 mg" and "40 mg" at 0.98, so the link decides nothing."""
 _log = logging.getLogger(__name__)
 
 
