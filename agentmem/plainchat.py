@@ -128,10 +128,17 @@ class _Chat:
         command(rest.strip())
 
     def _answer(self, text: str) -> None:
-        with closing(self.agent.stream(text)) as pieces:
-            for piece in pieces:
-                self._out.write(clean(piece))
-                self._out.flush()
+        begun = False
+        try:
+            with closing(self.agent.stream(text)) as pieces:
+                for piece in pieces:
+                    begun = True
+                    self._out.write(clean(piece))
+                    self._out.flush()
+        except AgentmemError:
+            if begun:
+                self._say("")
+            raise
         self._say("")
 
     def _why(self, _rest: str) -> None:
