@@ -79,12 +79,11 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Fused:
-    """Arrays of shape (documents,): what each signal contributes, their sum, and two measures that are not summed."""
+    """Arrays of shape (documents,): what each signal contributes, their sum, and the cosines as they are."""
 
     contributions: Mapping[str, Scores]
     score: Scores
     cosine: Scores
-    coverage: Scores
 
 
 def fuse(cache: NamespaceCache, query: Query, weights: Weights = DEFAULT) -> Fused:
@@ -105,7 +104,7 @@ def fuse(cache: NamespaceCache, query: Query, weights: Weights = DEFAULT) -> Fus
         "asker": weights.asker * _asks(cache, query),
     }
     score: Scores = np.sum(np.stack(list(contributions.values())), axis=0)
-    return Fused(contributions, score, cosine, coverage)
+    return Fused(contributions, score, cosine)
 
 
 def _cosine(cache: NamespaceCache, query: Query, size: int) -> Scores:
@@ -121,7 +120,9 @@ def _cosine(cache: NamespaceCache, query: Query, size: int) -> Scores:
 def _speaks(cache: NamespaceCache, query: Query) -> Scores:
     """1 for turns of the speakers whom the query names, and for thoughts that name them."""
     named = cache.speakers_named(query.words)
-    out = np.isin(cache.columns["speaker"], list(named)).astype(np.float32)
+    out = np.zeros(len(cache), dtype=np.float32)
+    for number in named:
+        out[cache.columns["speaker"] == number] = 1
     for name in {stem for said in named.values() for stem in stems(said) if stem in query.stems}:
         docs = cache.postings.postings(name)[0]
         out[docs[cache.columns["kind"][docs] == THOUGHT]] = 1

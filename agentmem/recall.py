@@ -1,14 +1,4 @@
-"""Recall: what of a namespace bears on a query, by rank, each item with the reasons why.
-
-`RecallItem.signals` holds what adds up to the score, under the names of `fusion.Fused.contributions` (meaning, words,
-neighbours, chunk, session, speaker, asker; zero ones left out), and besides them the MEASURES, which are not part of
-the sum but say how far an item answers at all:
-
-- "coverage": share (0 … 1) of the query's distinct stems that the item holds, weighted by rarity (idf); stems that
-  occur nowhere in the namespace count in the whole.
-- "context": the same for the item together with the turns beside it.
-- "cosine": cosine of the query's and the item's vector; absent without vectors.
-"""
+"""Recall: what of a namespace bears on a query, by rank, each item with the reasons why (agentmem.explain)."""
 
 from __future__ import annotations
 
@@ -25,15 +15,13 @@ from numpy.typing import NDArray
 from agentmem.cache import NEVER, STATES, THOUGHT, TURN, NamespaceCache
 from agentmem.clock import utc_now
 from agentmem.errors import EmbedderMismatchError
+from agentmem.explain import Explanation
 from agentmem.fusion import DEFAULT, Fused, Query, Weights, fuse
 from agentmem.interfaces import Backend, Clock, Reader
 from agentmem.text import index_text, normalise, stems
 from agentmem.types import Kind, Namespace, RecallItem, Thought, Turn
 
-MEASURES = ("coverage", "context", "cosine")
-_SHOWN_SHARE = 0.1
 _KINDS: dict[Kind, int] = {"turn": TURN, "thought": THOUGHT}
-_SHOWN = {"neighbours": "neighbours", "chunk": "its chunk", "session": "its session", "speaker": "named speaker"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +124,10 @@ class RecallEngine:
     ) -> NDArray[np.bool_]:
         """Which documents the conditions let through, shape (documents,)."""
         columns = cache.columns
-        wanted = [number for kind, number in _KINDS.items() if kind in kinds]
-        allowed: NDArray[np.bool_] = cache.live[: len(cache)] & np.isin(columns["kind"], wanted)
+        allowed: NDArray[np.bool_] = cache.live[: len(cache)].copy()
+        for kind, number in _KINDS.items():
+            if kind not in kinds:
+                allowed &= columns["kind"] != number
         allowed &= columns["state"] != STATES.index("superseded")
         if session is not None:
             allowed &= columns["session"] == cache.sessions.number(session)
@@ -258,6 +248,7 @@ def _items(
 ) -> list[RecallItem]:
     thoughts = [p.record.id for p in picked if isinstance(p.record, Thought)]
     origins = _source_turns(reader, cache.namespace, thoughts) if thoughts else {}
+    explanation = Explanation(cache, fused, query, [p.doc for p in picked])
     return [
         RecallItem(
             id=p.record.id,
@@ -266,8 +257,8 @@ def _items(
             score=float(fused.score[p.doc]),
             time=p.record.valid_from if isinstance(p.record, Thought) else p.record.occurred_at,
             source=_source(p.record, origins),
-            why=_why(cache, fused, query, p),
-            signals=_signals(cache, fused, query, p.doc),
+            why=explanation.why(p.doc, p.repeats),
+            signals=explanation.signals(p.doc),
         )
         for p in picked
     ]
@@ -285,32 +276,3 @@ def _source(record: Turn | Thought, origins: Mapping[str, list[str]]) -> dict[st
         return {"origin": record.origin, "trusted": record.trusted, "turns": origins.get(record.id, [])}
     fields = {name: getattr(record, name) for name in ("session", "seq", "role", "speaker", "source", "external_id")}
     return {**record.metadata, **fields}
-
-
-def _signals(cache: NamespaceCache, fused: Fused, query: Query, doc: int) -> dict[str, float]:
-    signals = {name: float(values[doc]) for name, values in fused.contributions.items() if values[doc]}
-    signals["coverage"] = float(fused.coverage[doc])
-    signals["context"] = _context(cache, query, doc)
-    if cache.vectors.holds(doc) and query.vector is not None:
-        signals["cosine"] = float(fused.cosine[doc])
-    return signals
-
-
-def _context(cache: NamespaceCache, query: Query, doc: int) -> float:
-    layout = cache.layout()
-    return cache.postings.joint_coverage(query.stems, [layout.before[doc], doc, layout.after[doc]])
-
-
-def _why(cache: NamespaceCache, fused: Fused, query: Query, picked: _Picked) -> str:
-    """In short words: the query's words it holds, how near it is in meaning, and what else raised it notably."""
-    doc, reasons = picked.doc, []
-    matched = [word for word in query.shown if cache.postings.holds(query.shown[word], doc)]
-    if matched:
-        reasons.append("words " + ", ".join(matched))
-    if query.vector is not None and cache.vectors.holds(doc):
-        reasons.append(f"meaning {fused.cosine[doc]:.2f}")
-    least = _SHOWN_SHARE * fused.score[doc]
-    reasons += [said for name, said in _SHOWN.items() if fused.contributions[name][doc] >= least > 0]
-    if picked.repeats > 1:
-        reasons.append(f"said {picked.repeats} times")
-    return " · ".join(reasons)

@@ -89,19 +89,12 @@ class Postings:
         term_id = self._term_ids.get(term)
         return _idf(len(self), 0 if term_id is None else len(self._docs[term_id]))
 
-    def weight(self, terms: Sequence[str]) -> float:
-        """Summed idf of the distinct terms: the whole of which coverage is the share."""
-        return sum(map(self.idf, set(terms)))
-
     def postings(self, term: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Document numbers and frequencies of a term, as views: valid until the next add or remove."""
         term_id = self._term_ids.get(term)
         if term_id is None:
             return np.zeros(0, np.int32), np.zeros(0, np.int32)
         return np.frombuffer(self._docs[term_id], np.int32), np.frombuffer(self._frequencies[term_id], np.int32)
-
-    def holds(self, term: str, doc: int) -> bool:
-        return self._term_ids.get(term, -1) in self._forward.get(doc, ())
 
     def signature(self, doc: int) -> frozenset[int]:
         """The set of terms of a document, as ids."""
@@ -123,14 +116,18 @@ class Postings:
         A term that no document holds counts in the whole: a question about something never mentioned stays low.
         """
         out = np.zeros(size, dtype=np.float32)
-        for term in set(terms):
-            out[self.postings(term)[0]] += self.idf(term)
-        return out / np.float32(self.weight(terms) or 1.0)
+        weights = {term: self.idf(term) for term in set(terms)}
+        for term, weight in weights.items():
+            out[self.postings(term)[0]] += weight
+        return out / np.float32(sum(weights.values()) or 1.0)
 
-    def joint_coverage(self, terms: Sequence[str], docs: Sequence[int]) -> float:
-        """`coverage` of a few documents taken as one."""
-        held = [term for term in set(terms) if any(self.holds(term, doc) for doc in docs)]
-        return self.weight(held) / (self.weight(terms) or 1.0)
+    def held(self, terms: Sequence[str], docs: Sequence[int]) -> dict[int, set[str]]:
+        """Which of the terms each of a few documents, in ascending order, holds."""
+        found: dict[int, set[str]] = {doc: set() for doc in docs}
+        for term in set(terms):
+            for doc in np.intersect1d(self.postings(term)[0], docs, assume_unique=True):
+                found[int(doc)].add(term)
+        return found
 
     def pooled(self, terms: Sequence[str], groups: Groups, count: int) -> Scores:
         """BM25 of the group (chunk, session) each document is in, as if a group were one text; shape (documents,).

@@ -86,7 +86,7 @@ def test_coverage_counts_what_nobody_ever_said() -> None:
     coverage = postings.coverage(["red", "blue", "never", "red"], 2)
     np.testing.assert_allclose(coverage, [1 - postings.idf("never") / whole, postings.idf("red") / whole], rtol=1e-6)
     assert postings.idf("never") > postings.idf("blue") > postings.idf("red")
-    assert postings.joint_coverage(["red", "never"], [0, 1]) < 1
+    assert postings.held(["red", "blue", "never"], [0, 1]) == {0: {"red", "blue"}, 1: {"red"}}
 
 
 def test_holding_all() -> None:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from agentmem.backends.memory import MemoryBackend
 from agentmem.errors import EmbedderMismatchError
+from agentmem.explain import MEASURES
 from agentmem.ids import new_id
-from agentmem.recall import MEASURES, RecallEngine
+from agentmem.recall import RecallEngine
 from agentmem.text import stems
 from agentmem.types import Chunk, Edge, Kind, RecallItem, Thought, Turn
 

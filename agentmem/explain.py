@@ -1,0 +1,61 @@
+"""Why an item was recalled: its signals in figures, and in short words.
+
+`RecallItem.signals` holds what adds up to the score, under the names of `fusion.Fused.contributions` (meaning, words,
+neighbours, chunk, session, speaker, asker; zero ones left out), and besides them the MEASURES, which are not part of
+the sum but say how far an item answers at all:
+
+- "coverage": share (0 … 1) of the query's distinct stems that the item holds, weighted by rarity (idf); stems that
+  occur nowhere in the namespace count in the whole.
+- "context": the same for the item together with the turns beside it.
+- "cosine": cosine of the query's and the item's vector; absent without vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agentmem.cache import NamespaceCache
+from agentmem.fusion import Fused, Query
+
+MEASURES = ("coverage", "context", "cosine")
+_SHOWN_SHARE = 0.1
+_SHOWN = {"neighbours": "neighbours", "chunk": "its chunk", "session": "its session", "speaker": "named speaker"}
+
+
+class Explanation:
+    """Explains the ranks of a few documents of one recall. Used under the cache's lock."""
+
+    def __init__(self, cache: NamespaceCache, fused: Fused, query: Query, docs: Sequence[int]) -> None:
+        self._fused, self._query, self._layout, self._vectors = fused, query, cache.layout(), cache.vectors
+        around = {near for doc in docs for near in self._near(doc)}
+        self._held = cache.postings.held(query.stems, sorted(around))
+        self._weights = {stem: cache.postings.idf(stem) for stem in query.stems}
+
+    def _near(self, doc: int) -> tuple[int, int, int]:
+        return int(self._layout.before[doc]), doc, int(self._layout.after[doc])
+
+    def signals(self, doc: int) -> dict[str, float]:
+        signals = {name: float(values[doc]) for name, values in self._fused.contributions.items() if values[doc]}
+        signals["coverage"] = self._share(self._held[doc])
+        signals["context"] = self._share(set().union(*(self._held[near] for near in self._near(doc))))
+        if self._has_meaning(doc):
+            signals["cosine"] = float(self._fused.cosine[doc])
+        return signals
+
+    def _share(self, held: set[str]) -> float:
+        return sum(self._weights[stem] for stem in held) / (sum(self._weights.values()) or 1.0)
+
+    def _has_meaning(self, doc: int) -> bool:
+        return self._query.vector is not None and self._vectors.holds(doc)
+
+    def why(self, doc: int, repeats: int) -> str:
+        """The query's words it holds, how near it is in meaning, and what else raised it notably."""
+        matched = [word for word, stem in self._query.shown.items() if stem in self._held[doc]]
+        reasons = ["words " + ", ".join(matched)] if matched else []
+        if self._has_meaning(doc):
+            reasons.append(f"meaning {self._fused.cosine[doc]:.2f}")
+        least = _SHOWN_SHARE * self._fused.score[doc]
+        reasons += [said for name, said in _SHOWN.items() if self._fused.contributions[name][doc] >= least > 0]
+        if repeats > 1:
+            reasons.append(f"said {repeats} times")
+        return " · ".join(reasons)
