@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install -qq -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: help chat test test-crash demo lint format types bench docs docs-check constraints check-constraints clean
+.PHONY: help chat test test-crash demo lint format types bench docs constraints check-constraints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
@@ -38,11 +38,8 @@ types: $(VENV)/.dev ## mypy --strict
 bench: $(VENV)/.base ## the figures that agentmem promises, on this machine (ARGS="--json")
 	@$(RUN) benchmarks/bench.py $(ARGS)
 
-docs: $(VENV)/.base ## write what is generated: the command line's reference, the settings, the README's transcript
+docs: $(VENV)/.base ## write what is generated: the command line's reference, and what the pages' commands print
 	@$(RUN) docs/generate.py
-
-docs-check: $(VENV)/.base ## fail where `make docs` would change a file
-	@$(RUN) docs/generate.py --check
 
 constraints: $(VENV)/.dev ## resolve anew: one set of pins for the base and every extra
 	@echo "Resolving…"; $(RUN) -m pip --disable-pip-version-check install -qq uv

@@ -1,9 +1,9 @@
 """Runs the code blocks of a page as a reader would, and compares what they print with what the page says.
 
 ```console blocks are commands after `$ ` with their output, ```python blocks are scripts; a ```text block right after
-one is its output. A page's blocks share one empty home and one working directory. A line `…` stands for any lines. Ids
-differ from run to run: the page's are matched with the run's, and later commands that name one get the run's. Other
-fences (```sh, ```toml, …) are not run.
+one is its output. A page's blocks share one empty home and one working directory. A line `…` stands for any lines, and
+within a line for anything. Ids differ from run to run: the page's are matched with the run's, and later commands that
+name one get the run's. Other fences (```sh, ```toml, …) are not run.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ PAGES = ("README.md", "docs/tutorial.md", "docs/howto.md", "docs/reference/setti
 
 _FENCE = re.compile(r"^```(?P<kind>console|python|text)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 _ID = re.compile(r"\b(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?=[a-f]*[0-9])[0-9a-f]{8})\b")
-_MEASURE = re.compile(r"\b\d+(?:\.\d+)? (?=ms\b|s\b|bytes\b|KB\b|MB\b)")
-_ANY = "…"
+_MEASURE = re.compile(r"\b\d+\.\d+\b|\b\d+(?= ms\b| s\b| bytes\b)")
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
+_ANY = re.escape("…")
 
 
 @dataclass
@@ -69,8 +70,7 @@ class Session:
             "PATH": f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tui"))),
             "COLUMNS": "100",
-            "TERM": "dumb",
-            "NO_COLOR": "1",
+            "TERM": "xterm",
             "USER": "mara",
             "LOGNAME": "mara",
         }
@@ -90,7 +90,7 @@ class Session:
         """A run's output with the ids by which the page knows them, so that its commands still name them."""
         pages = {run: page for page, run in self.ids.items()}
         text = _ID.sub(lambda found: pages.get(found[0], found[0]), printed)
-        return "".join(f"{line.rstrip()}\n" for line in text.strip().splitlines())
+        return "".join(f"{line.rstrip()}\n" for line in text.strip("\n").splitlines())
 
 
 def run_at_terminal(command: list[str], environment: dict[str, str], folder: Path) -> tuple[int, str]:
@@ -103,7 +103,7 @@ def run_at_terminal(command: list[str], environment: dict[str, str], folder: Pat
         printed = b"".join(_read_all(outer))
         complaint = process.stderr.read() if process.stderr else b""
     os.close(outer)
-    text = printed.decode("utf-8", "replace").replace("\r\n", "\n")
+    text = _STYLE.sub("", printed.decode("utf-8", "replace").replace("\r\n", "\n"))
     return process.returncode, text + (complaint.decode("utf-8", "replace") if process.returncode else "")
 
 
@@ -145,16 +145,14 @@ def _commands(block: re.Match[str]) -> Iterator[Step]:
 
 def same(expected: str, printed: str) -> bool:
     """Whether a page's output tells of a run's, but for ids, measures, space at line ends, and what `…` stands for."""
-    wanted = [re.escape(line) for line in _plain(expected)]
-    pattern = (
-        "\n".join(wanted).replace(re.escape(_ANY) + "\n", "(?:.*\n)*?").replace("\n" + re.escape(_ANY), "(?:\n.*)*?")
-    )
-    return re.fullmatch(pattern, "\n".join(_plain(printed))) is not None
+    pattern = re.escape("\n".join(_plain(expected)) + "\n").replace("\\\n", "\n")
+    pattern = re.sub(f"(?m)^{_ANY}\n", lambda _: "(?:.*\n)*?", pattern).replace(_ANY, ".*")
+    return re.fullmatch(pattern, "\n".join(_plain(printed)) + "\n") is not None
 
 
 def _plain(text: str) -> list[str]:
-    text = _MEASURE.sub("N ", _ID.sub("ID", text))
-    return [line.rstrip() for line in text.strip().splitlines()]
+    text = _MEASURE.sub("N", _ID.sub("ID", text))
+    return [line.rstrip() for line in text.strip("\n").splitlines()]
 
 
 def refreshed(page: str, folder: Path) -> str:

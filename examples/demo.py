@@ -26,8 +26,8 @@ def main() -> None:
 
 def remember() -> None:
     say("Five months of conversation, once. A second time adds nothing.")
-    agentmem("ingest", str(CONVERSATION))
-    agentmem("ingest", str(CONVERSATION))
+    agentmem("ingest", os.path.relpath(CONVERSATION))
+    agentmem("ingest", os.path.relpath(CONVERSATION))
     say("Ask. There is no language model here, so the answer quotes what was said.")
     agentmem("ask", "What is Elin allergic to?")
     say("Restarted (each command is a process of its own), it still knows, and says why.")
@@ -37,7 +37,7 @@ def remember() -> None:
 
 def change_a_fact() -> None:
     say("A fact, and the fact that changes it: the old one stays in the history.")
-    old = agentmem("thoughts", "add", "Mara takes 20 mg of iron a day", "--valid-from", "2026-03-03").split()[-1]
+    old = agentmem("thoughts", "add", "Mara takes 20 mg of iron a day", "--valid-from", "2026-03-03")[-9:-1]
     agentmem("thoughts", "add", "Mara takes 40 mg of iron a day", "--valid-from", "2026-03-29", "--supersedes", old)
     agentmem("thoughts", "list")
     agentmem("thoughts", "list", "--as-of", "2026-03-10")
@@ -48,7 +48,7 @@ def forget_one(folder: Path) -> None:
     say("A secret, asked about once more, so that the agent's own answer repeats it…")
     agentmem("ask", "Where did I apply for a residency?")
     found = json.loads(agentmem("recall", "residency in Kyoto at the Murasaki kilns", "--json", shown=False))
-    secret = [item["id"] for item in found["items"] if "Kyoto" in item["text"]]
+    secret = [item["id"][-8:] for item in found["items"] if "Kyoto" in item["text"]]
     places = occurrences(folder, b"Kyoto")
     say(f"…and then forgotten: {len(secret)} turns name Kyoto, which stands in {places} places of the store's files.")
     agentmem("forget", *secret, "--yes")
