@@ -34,4 +34,4 @@ def main(conversation: Path = MARA, question: str = "Where is the studio now?") 
 
 
 if __name__ == "__main__":
-    main(*(cast(text) for cast, text in zip((Path, str), sys.argv[1:], strict=False)))  # type: ignore[arg-type]
+    main(*(cast(text) for cast, text in zip((Path, str), sys.argv[1:], strict=False)))
