@@ -36,7 +36,7 @@ class Limits:
     """The same for coverage alone, where there is no vector."""
     nearest: float = 0.5
     """Strength below which an item is not even offered."""
-    contrast: float = 0.1
+    contrast: float = 0.0
     """By how much others' coverage may exceed the named speaker's."""
 
 

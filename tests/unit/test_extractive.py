@@ -70,7 +70,7 @@ def test_at_most_six_are_quoted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "shown"),
+    ("said_by", "shown"),
     [
         ({"role": "user"}, "you"),
         ({"role": "assistant"}, "the assistant"),
@@ -78,8 +78,8 @@ def test_at_most_six_are_quoted() -> None:
         ({"role": "assistant", "speaker": "Ann"}, "Ann"),
     ],
 )
-def test_who_said_it(source: dict[str, str], shown: str) -> None:
-    assert f", {shown}: “" in reply("Where is it?", [item("Here it is.", 0.9, 0.6, **source)])
+def test_who_said_it(said_by: dict[str, Any], shown: str) -> None:
+    assert f", {shown}: “" in reply("Where is it?", [item("Here it is.", 0.9, 0.6, **said_by)])
 
 
 def test_thoughts_are_called_thoughts() -> None:

@@ -31,7 +31,7 @@ class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
 
-    def readline(self, _size: int | None = -1, /) -> str:
+    def readline(self, _size: int = -1, /) -> str:  # type: ignore[override]  # typeshed's two bases disagree
         line = self._lines.pop(0) if self._lines else ""
         if isinstance(line, BaseException):
             raise line
