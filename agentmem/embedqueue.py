@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -26,7 +27,9 @@ State: TypeAlias = Literal["off", "idle", "loading", "ready", "failed"]
 Progress: TypeAlias = Callable[[int, int], None]
 
 BULK = 2048
-"""Jobs a flush takes at once: long enough to sort texts by length, short enough to lose little to a crash."""
+"""Jobs a flush takes at once: enough to sort texts by length, which saves padding."""
+_SLICE = 256
+"""Vectors that commit together: what is done shows, and an interruption loses seconds of work."""
 _BATCH = 64
 _LEASE_SECONDS = 15.0
 _SIMILAR = 0.9
@@ -142,25 +145,48 @@ class EmbedQueue:
         if embedder is None:
             return 0
         jobs = self._backend.claim("embed", limit=limit, lease_seconds=_LEASE_SECONDS + limit / 20)
+        done = 0
+        try:
+            for part in self._slices(jobs):
+                self._embed(embedder, part)
+                done += len(part)
+                if progress is not None:
+                    progress(done, len(jobs))
+        except BaseException:
+            self._release(jobs)
+            raise
+        return done
+
+    def _slices(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
+        """The jobs by namespace and kind, in slices of texts of like length."""
         groups: dict[tuple[Namespace, Kind], list[Job]] = defaultdict(list)
         for job in jobs:
             groups[job.namespace, _as_kind(job.target_kind)].append(job)
-        done = 0
         for (namespace, kind), group in groups.items():
-            self._embed_group(embedder, kind, group, namespace)
-            done += len(group)
-            if progress is not None:
-                progress(done, len(jobs))
-        return done
+            with self._backend.read() as reader:
+                records = reader.get(kind, [job.target for job in group], namespace=namespace)
+            lengths = {record.id: len(_text_of(record)) for record in records}
+            group.sort(key=lambda job: lengths.get(job.target, 0))
+            yield from (group[n : n + _SLICE] for n in range(0, len(group), _SLICE))
 
-    def _embed_group(self, embedder: Embedder, kind: Kind, jobs: Sequence[Job], namespace: Namespace) -> None:
+    def _release(self, jobs: Sequence[Job]) -> None:
+        """Give back what was interrupted, so that whoever goes on need not wait for the lease to run out."""
+        with suppress(AgentmemError), self._backend.write() as writer:
+            for job in jobs:
+                writer.replace(
+                    replace(left, lease_until=None) for left in writer.get("job", [job.id], namespace=job.namespace)
+                )
+
+    def _embed(self, embedder: Embedder, jobs: Sequence[Job]) -> None:
+        """Embed records of one namespace and kind, and take their jobs off the queue in the same transaction."""
+        namespace, kind = jobs[0].namespace, _as_kind(jobs[0].target_kind)
         with self._backend.read() as reader:
             records = reader.get(kind, [job.target for job in jobs], namespace=namespace)
         ids = [record.id for record in records]
         try:
             vectors = embedder.encode([_text_of(record) for record in records])
         except (ValueError, RuntimeError, MemoryError) as error:
-            self._retry_singly(embedder, kind, jobs, namespace, error)
+            self._retry_singly(embedder, jobs, error)
             return
         with self._backend.write() as writer:
             check_identity(writer, embedder.identity)
@@ -170,13 +196,11 @@ class EmbedQueue:
         if kind == "thought":
             self._link_similar(ids, vectors, namespace)
 
-    def _retry_singly(
-        self, embedder: Embedder, kind: Kind, jobs: Sequence[Job], namespace: Namespace, error: Exception
-    ) -> None:
+    def _retry_singly(self, embedder: Embedder, jobs: Sequence[Job], error: Exception) -> None:
         """One text that cannot be embedded must not keep the others waiting: it is parked with the reason."""
         if len(jobs) > 1:
             for job in jobs:
-                self._embed_group(embedder, kind, [job], namespace)
+                self._embed(embedder, [job])
             return
         parked = replace(jobs[0], state="parked", reason=f"embedding failed: {type(error).__name__}", lease_until=None)
         with self._backend.write() as writer:
