@@ -32,7 +32,7 @@ def digest(key: str, text: str) -> str:
 
 def identity_digest(key: str, source: str | None, external_id: str) -> str:
     """Like `digest`, of a turn's exact (source, external_id)."""
-    return _mac(key, json.dumps([source, external_id]).encode("ascii"))
+    return _mac(key, json.dumps([source, external_id], ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 
 def _mac(key: str, data: bytes) -> str:

@@ -39,9 +39,9 @@ LOGGED: frozenset[Kind] = frozenset({"turn", "chunk", "thought"})
 
 
 def dump_content(kind: Kind, record: Record) -> bytes | None:
-    """A record's content as ASCII JSON without the fields that are unset, None where none is set.
+    """A record's content as JSON without the fields that are unset, None where none is set.
 
-    Escapes keep lone surrogates and NUL. Raises InputError for what JSON cannot hold.
+    Any text comes back as it was, lone surrogates and NUL too. Raises InputError for what JSON cannot hold.
     """
     values = {name: value for name in CONTENT[kind] if (value := getattr(record, name)) is not None and value != {}}
     if kind == "operation":
@@ -49,7 +49,9 @@ def dump_content(kind: Kind, record: Record) -> bytes | None:
     if not values:
         return None
     try:
-        return json.dumps(values, separators=(",", ":"), default=_plain).encode("ascii")
+        text = json.dumps(values, separators=(",", ":"), ensure_ascii=False, default=_plain)
+        # Not escaped, because two halves of a surrogate pair would be read back as one character.
+        return text.encode("utf-8", "surrogatepass")
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{kind} {record.id}: content must be plain JSON ({error}); use text and numbers") from error
 

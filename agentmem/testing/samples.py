@@ -15,6 +15,7 @@ ODD_TEXTS = (
     "plain",
     "nul \0 inside",
     "lone \ud800 surrogate \udfff",
+    "a pair in halves \ud83d\ude00",
     "emoji \U0001f600, combining e\u0301, right-to-left \u202e",
     "line\r\nbreaks\u2028 and \t tabs",
     '{"json": ["quoted \\" twice"]}',
