@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -185,3 +186,33 @@ async def test_ctrl_c_copies_what_is_marked(chat: Chat) -> None:
         await pilot.press(*"copy me", "f7", "ctrl+c")
         assert app.clipboard == "copy me"
         assert app.is_running
+        await pilot.press("ctrl+c")
+    assert app.return_code == 0
+
+
+async def test_quitting_in_mid_answer_keeps_what_came(chat: Chat, memory: Memory) -> None:
+    going_on = threading.Event()
+
+    def slowly(_messages: Any) -> Iterator[str]:
+        yield "One two "
+        going_on.wait(20)
+        yield "three."
+
+    app = chat(slowly, session="s")
+    async with app.run_test(size=SIZE) as pilot:
+        app.screen.query_one(Prompt).load_text("Count.")
+        await pilot.press("enter")
+        await until(pilot, lambda: "two" in "".join(a.text for a in app.screen.query(Answer)))
+        await pilot.press("f4")
+        assert "Esc cancels" in notices(pilot)[-1]
+        await pilot.press("ctrl+q")
+        going_on.set()
+    assert [t.status for t in memory.turns(namespace=NAMESPACE, session="s")] == ["complete", "cancelled"]
+
+
+async def test_a_huge_turn_is_kept_and_does_not_hold_up_the_screen(chat: Chat, memory: Memory) -> None:
+    memory.observe("user", "peanuts " * 130_000, namespace=NAMESPACE, session="s")
+    async with chat("I see.", session="s").run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: "more characters are kept" in shown(pilot))
+        async with asyncio.timeout(10):
+            await say(pilot, "What about peanuts?")

@@ -80,6 +80,7 @@ def test_remembers_across_a_restart(terminal: Terminal) -> None:
     terminal.wait_for("remembered from before")
     terminal.type("What is my locker code?", "Enter")
     terminal.wait_for("“My locker code is seven blue herons.”")
+    terminal.wait_for("1 recalled")
     terminal.type("C-c")
     terminal.wait_for("$ ")
 

@@ -12,6 +12,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import TextArea
+from textual.widgets.text_area import Selection
 
 from agentmem_tui.conversation import Conversation
 from agentmem_tui.screens.chat import ChatScreen
@@ -68,19 +69,24 @@ class ChatApp(App[None]):
 
     def action_interrupt(self) -> None:
         """Ctrl+C: copy what is marked; with nothing marked cancel the answer; with none coming, quit."""
-        marked = self._marked()
-        if marked:
+        if marked := self._take_marked():
             self.copy_to_clipboard(marked)
             self.notify("Copied", timeout=2)
-        elif isinstance(self.screen, ChatScreen) and self.screen.busy:
+        elif isinstance(self.screen, ChatScreen) and self.screen.streaming:
             self.screen.action_cancel()
         else:
             self.exit()
 
-    def _marked(self) -> str | None:
-        if isinstance(self.focused, TextArea) and self.focused.selected_text:
-            return self.focused.selected_text
-        return self.screen.get_selected_text()
+    def _take_marked(self) -> str | None:
+        """The marked text, marked no longer."""
+        area = self.focused
+        if isinstance(area, TextArea) and area.selected_text:
+            text = area.selected_text
+            area.selection = Selection.cursor(area.cursor_location)
+            return text
+        marked = self.screen.get_selected_text()
+        self.screen.clear_selection()
+        return marked
 
     def _fatal_error(self) -> None:
         """Textual's last resort is a traceback; a person gets one line and the log gets the rest."""

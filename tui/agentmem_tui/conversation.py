@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _TITLED = 200
 """Sessions that get their first words as a title; older ones show their name."""
+_TITLE = 200
 RECALLED_THEN = "recalled when this was answered"
 
 
@@ -60,6 +61,7 @@ class Conversation:
         self._settings = settings
         self._private = private
         self._agent: Agent | None = None
+        self._titles: dict[str, str] = {}
         self._making = threading.Lock()
 
     @property
@@ -117,8 +119,10 @@ class Conversation:
         return [self._row(info, titled=place < _TITLED) for place, info in enumerate(infos)]
 
     def _row(self, info: SessionInfo, *, titled: bool) -> SessionRow:
-        opening = self.memory.turns(namespace=self.namespace, session=info.session, limit=1) if titled else []
-        return SessionRow(info.session, opening[0].text if opening else info.session, info.turns, info.last_at)
+        if titled and info.session not in self._titles:
+            opening = self.memory.turns(namespace=self.namespace, session=info.session, limit=1)
+            self._titles[info.session] = opening[0].text[:_TITLE] if opening else info.session
+        return SessionRow(info.session, self._titles.get(info.session, info.session), info.turns, info.last_at)
 
     def recalled_for(self, answer_id: str) -> tuple[RecallItem, ...]:
         """What the ledger says was recalled for an answer, best first. Scores are not kept: they are 0.
@@ -152,6 +156,7 @@ class Conversation:
 
     def forget(self, plan: ForgetPlan) -> Receipt:
         receipt = self.memory.forget(plan, namespace=self.namespace)
+        self._titles.clear()
         self.restart()
         return receipt
 
@@ -164,8 +169,10 @@ class Conversation:
         return sum(info.turns for info in self.memory.sessions(namespace=self.namespace))
 
     def waiting(self) -> int:
-        """Memories that wait for their vectors, in all namespaces of the store."""
-        return self.memory.stats(namespace=self.namespace).waiting
+        """Memories of this namespace that wait for their vectors."""
+        queued = {"task": "embed", "state": "queued"}
+        with self.memory.backend.read() as reader:
+            return reader.count("job", namespace=self.namespace, where=queued)
 
 
 def _stood_before(turn: Turn, answer: Turn) -> bool:

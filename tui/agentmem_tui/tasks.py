@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from textual.widget import Widget
@@ -30,7 +31,8 @@ def background(
         method: Callable[Concatenate[W, P], Coroutine[Any, Any, None]],
     ) -> Callable[Concatenate[W, P], Worker[None]]:
         def start(self: W, /, *args: P.args, **kwargs: P.kwargs) -> Worker[None]:
-            work = _telling(self, method(self, *args, **kwargs))
+            # A function, not a coroutine: a worker that the end of the app forestalls would leave one unawaited.
+            work = partial(_telling, self, partial(method, self, *args, **kwargs))
             return self.run_worker(work, name=method.__name__, group=group, exclusive=exclusive, exit_on_error=False)
 
         start.__doc__ = method.__doc__
@@ -39,9 +41,9 @@ def background(
     return decorate
 
 
-async def _telling(widget: Widget, work: Coroutine[Any, Any, None]) -> None:
+async def _telling(widget: Widget, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     try:
-        await work
+        await work()
     except Exception as error:
         tell(widget, error)
 

@@ -15,7 +15,7 @@ from textual.widgets import Footer, Static
 
 from agentmem.types import RecallItem, Turn
 from agentmem_tui.conversation import Conversation
-from agentmem_tui.printable import day, printable
+from agentmem_tui.printable import day, readable
 from agentmem_tui.tasks import background
 from agentmem_tui.widgets.said import heading, speaker_of
 
@@ -56,7 +56,7 @@ class AroundScreen(ModalScreen[str | None]):
         origin = self._item.source.get("origin", "elsewhere")
         return Content.assemble(
             (f"Thought, true since {day(self._item.time)}, from {origin}\n", "dim"),
-            (printable(self._item.text), "bold"),
+            (readable(self._item.text), "bold"),
         )
 
     @background("around")
@@ -84,4 +84,4 @@ class AroundScreen(ModalScreen[str | None]):
 
 
 def _line(turn: Turn) -> Content:
-    return Content.assemble(heading(speaker_of(turn), turn.occurred_at), "\n", printable(turn.text))
+    return Content.assemble(heading(speaker_of(turn), turn.occurred_at), "\n", readable(turn.text))

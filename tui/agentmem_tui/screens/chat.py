@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 _PAGE = 40
 """Turns on screen at first, and more of them each time earlier ones are asked for."""
 _STATUS_SECONDS = 1.0
+_WARM_UP_SECONDS = 0.2
+"""What may wait does so until the first picture is on screen."""
 _BREADTHS = [(0, "-narrow"), (100, "-medium"), (140, "-wide")]
 """From which width on a screen is called what in the style sheet."""
 
@@ -67,8 +69,10 @@ class ChatScreen(Screen[None]):
         self._conversation = conversation
         self._answering: Worker[None] | None = None
         self._loading: Worker[None] | None = None
+        self._streaming: asyncio.Task[None] | None = None
         self._shown = _PAGE
         self._breadth = 0
+        self._told = False
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="panes"):
@@ -86,7 +90,7 @@ class ChatScreen(Screen[None]):
         self._loading = self._load()
         self._refresh_sessions()
         self._refresh_status()
-        self._warm_up()
+        self.set_timer(_WARM_UP_SECONDS, self._warm_up)
         self.set_interval(_STATUS_SECONDS, self._refresh_status)
 
     def on_resize(self, event: events.Resize) -> None:
@@ -109,6 +113,9 @@ class ChatScreen(Screen[None]):
         self.query_one(Prompt).remember([turn.text for turn in turns if turn.role == "user"])
         if not turns:
             self.query_one(Recalled).show((), asked=False)
+        elif talk.chosen.notice and not self._told:
+            self.notify(talk.chosen.notice, timeout=10, markup=False)
+        self._told = True
 
     async def _welcome(self) -> Welcome:
         chosen = self._conversation.chosen
@@ -142,16 +149,26 @@ class ChatScreen(Screen[None]):
     # -- asking and answering -------------------------------------------------------------------------------------
 
     def on_prompt_submitted(self, event: PromptSubmitted) -> None:
-        if self.busy:
-            self.notify("The answer is still coming: Esc cancels it", markup=False)
+        if self._held_up():
             return
         self.query_one(Prompt).accept(event.text)
         self._answering = self._answer(event.text)
 
     @property
+    def streaming(self) -> bool:
+        """Whether there is something to cancel."""
+        return self._streaming is not None and not self._streaming.done()
+
+    @property
     def busy(self) -> bool:
         """Whether an answer is coming."""
         return self._answering is not None and not self._answering.is_finished
+
+    def _held_up(self) -> bool:
+        """Whether something must wait for the answer; says so."""
+        if self.busy:
+            self.notify("The answer is still coming: Esc cancels it", markup=False)
+        return self.busy
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         if event.worker is self._answering:
@@ -166,18 +183,23 @@ class ChatScreen(Screen[None]):
         answer = Answer(now, note="recalling…", quoting=self._conversation.chosen.model is None)
         await self.query_one(Transcript).append(said, answer)
         before = self._conversation.last()
-        note = "cancelled"
-        try:
-            await self._stream(text, answer)
-            note = ""
-        except Exception as error:
-            note = "failed"
-            tell(self, error)
-        finally:
-            done = self._conversation.last()
-            await self._settle(said, answer, None if done is before else done, note)
+        self._streaming = asyncio.create_task(self._stream(text, answer))
+        note = await self._outcome(self._streaming)
+        done = self._conversation.last()
+        await self._settle(said, answer, None if done is before else done, note)
         if said.turn_id is None and note and not self._conversation.private:
             self.query_one(Prompt).put_back(text)
+
+    async def _outcome(self, streaming: asyncio.Task[None]) -> str:
+        """What the line below the answer says of how it ended."""
+        try:
+            await streaming
+        except asyncio.CancelledError:
+            return "cancelled"
+        except Exception as error:
+            tell(self, error)
+            return "failed"
+        return ""
 
     async def _stream(self, text: str, answer: Answer) -> None:
         async with aclosing(self._conversation.stream(text)) as pieces:
@@ -222,7 +244,7 @@ class ChatScreen(Screen[None]):
         self._forget(event.record_id)
 
     def _forget(self, record_id: str | None) -> None:
-        if record_id is not None:
+        if record_id is not None and not self._held_up():
             self.app.push_screen(ForgetScreen(self._conversation, record_id), self._forgotten)
 
     async def _forgotten(self, receipt: Receipt | None) -> None:
@@ -235,8 +257,7 @@ class ChatScreen(Screen[None]):
         self._refresh_sessions()
 
     async def on_session_chosen(self, event: SessionChosen) -> None:
-        if self.busy:
-            self.notify("The answer is still coming: Esc cancels it", markup=False)
+        if self._held_up():
             return
         self._conversation.switch(event.session)
         self._shown = _PAGE
@@ -251,15 +272,14 @@ class ChatScreen(Screen[None]):
         return self.busy if action == "cancel" else True
 
     def action_cancel(self) -> None:
-        if self._answering is not None:
-            self._answering.cancel()
+        if self._streaming is not None:
+            self._streaming.cancel()
 
     def action_new_session(self) -> None:
         self.post_message(SessionChosen(None))
 
     def action_private(self) -> None:
-        if self.busy:
-            self.notify("The answer is still coming: Esc cancels it", markup=False)
+        if self._held_up():
             return
         self._conversation.private = not self._conversation.private
         self._show_private()

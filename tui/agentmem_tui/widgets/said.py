@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from agentmem.types import Turn
-from agentmem_tui.printable import minute, printable
+from agentmem_tui.printable import minute, printable, readable
 
 
 class Said(Vertical):
@@ -25,7 +25,7 @@ class Said(Vertical):
 
     def compose(self) -> ComposeResult:
         yield Static(heading(self._speaker, self._at), classes="heading")
-        yield Static(Content(printable(self._text)), classes="words")
+        yield Static(Content(readable(self._text)), classes="words")
 
 
 def speaker_of(turn: Turn) -> str:
