@@ -21,7 +21,7 @@ test: $(VENV)/.dev ## run the tests (ARGS="-k forget" and the like are passed on
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-crash: $(VENV)/.dev ## the long form of the crash tests: 50 kills
-	@AGENTMEM_CRASH_KILLS=50 $(RUN) -m pytest -m crash --timeout 1800 $(ARGS)
+	@AGENTMEM_CRASH_ROUNDS=50 $(RUN) -m pytest -m crash --timeout 1800 $(ARGS)
 
 demo: $(VENV)/.base ## the main job, unattended: ingest, ask, restart, ask again, change a fact, forget one
 	@$(RUN) examples/demo.py

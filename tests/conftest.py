@@ -20,7 +20,7 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     """An empty home, so that no test reads or writes the memory or the settings of the person who runs it."""
     home = tmp_path_factory.mktemp("home")
     for name in [name for name in os.environ if name.startswith(("AGENTMEM_", "XDG_"))]:
-        if name not in ("AGENTMEM_TEST_DATA", "AGENTMEM_CRASH_KILLS"):
+        if name != "AGENTMEM_TEST_DATA":
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
     return home

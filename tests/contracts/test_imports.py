@@ -13,29 +13,9 @@ import pytest
 HEAVY = {"torch", "transformers", "sentence_transformers", "faiss", "textual", "langchain_core", "langchain_openai",
          "openai", "pydantic", "pydantic_settings", "sqlite_utils", "scipy", "sklearn"}  # fmt: skip
 
-# From the bottom to the top; a module may import those of its own layer and of layers below it.
-LAYERS = [
-    {"errors", "types"},
-    {"interfaces", "clock", "ids", "logs", "namespaces", "text", "digests", "display", "secrets", "offline"},
-    {"config", "plugins", "backends", "indexes", "embed", "testing"},
-    {
-        "episodes",
-        "cache",
-        "fusion",
-        "recall",
-        "thoughts",
-        "forget",
-        "ledger",
-        "embedqueue",
-        "views",
-        "bridge",
-        "ingest",
-    },
-    {"memory", "transfer"},
-    {"models", "agent", "evals", "doctor"},
-    {"integrations", "plainchat"},
-    {"commands", "cli", "__main__"},
-]
+# What stands above the memory: nothing of the memory itself knows it.
+ABOVE = {"prompt", "models", "agent", "evals", "doctor", "integrations", "plainchat", "commands", "cli", "__main__"}
+FLOOR: dict[str, set[str]] = {"types": set(), "errors": set(), "interfaces": {"types"}}
 
 
 def _modules(root: Path) -> Iterator[tuple[str, Path]]:
@@ -60,25 +40,33 @@ def _imports(tree: ast.AST, *, inside: bool) -> Iterator[str]:
             yield from _imports(node, inside=inside)
 
 
-def _layer(module: str) -> int | None:
-    parts = module.split(".")
-    if parts[0] != "agentmem" or len(parts) < 2:
-        return None
-    return next((level for level, names in enumerate(LAYERS) if parts[1] in names), None)
+def _graph(root: Path) -> dict[str, set[str]]:
+    """Which module imports which, at import time."""
+    files = dict(_modules(root))
+    imported = {n: set(_imports(ast.parse(p.read_text("utf-8")), inside=False)) for n, p in files.items()}
+    return {name: (found & files.keys()) - {name, "agentmem"} for name, found in imported.items() if name != "agentmem"}
 
 
-def test_every_module_has_a_layer(repository: Path) -> None:
-    lost = [name for name, _ in _modules(repository) if name != "agentmem" and _layer(name) is None]
-    assert not lost, f"name their layer in {Path(__file__).name}: {lost}"
+def test_imports_make_no_circle(repository: Path) -> None:
+    graph = _graph(repository)
+    while free := [name for name, needs in graph.items() if not needs & graph.keys()]:
+        for name in free:
+            del graph[name]
+    assert not graph, "these import each other, or what does"
 
 
-def test_imports_point_downward(repository: Path) -> None:
+def test_the_floor_rests_on_nothing(repository: Path) -> None:
+    graph = _graph(repository)
+    assert {name: {i.removeprefix("agentmem.") for i in graph[f"agentmem.{name}"]} for name in FLOOR} == FLOOR
+
+
+def test_the_memory_knows_nothing_of_what_stands_above_it(repository: Path) -> None:
     upward = [
         f"{name} imports {imported}"
-        for name, path in _modules(repository)
-        if (own := _layer(name)) is not None
-        for imported in _imports(ast.parse(path.read_text("utf-8")), inside=False)
-        if (other := _layer(imported)) is not None and other > own
+        for name, imports in _graph(repository).items()
+        if name.split(".")[1] not in ABOVE
+        for imported in imports
+        if imported.split(".")[1] in ABOVE
     ]
     assert not upward
 
