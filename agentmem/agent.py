@@ -40,7 +40,6 @@ MAX_STEPS = 8
 HISTORY_TURNS = 20
 _LONGEST_QUERY = 2000
 _WAIT_SECONDS = 1.0
-"""How long the first question waits for the embedder: the bundled one is up by then, a larger one comes up behind."""
 _GAVE_UP = f"I stopped after {MAX_STEPS} steps with tools without reaching an answer."
 
 
@@ -60,7 +59,8 @@ class Agent:
 
     `model` is any LangChain chat model, or None: then answers quote what is remembered. `tools` are LangChain tools.
     `session` names the conversation to go on with; None begins a new one. While `private` is set, the agent recalls but
-    writes nothing. `last` is the latest answer.
+    writes nothing. `last` is the latest answer. `wait` is how many seconds a recall waits for the embedder while that
+    is still coming up (None: until it is): by default long enough for the bundled one, and no more.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class Agent:
         self.session = session or new_id()
         self.label = STAND_IN if model is None else chat.label_of(model)
         self.last: Answer | None = None
+        self.wait: float | None = _WAIT_SECONDS
         self._settings = settings or memory.settings
         self._tools = {tool.name: tool for tool in tools}
         self._private = private
@@ -197,7 +198,7 @@ class Agent:
         """What bears on the text, without what stands in the prompt anyway and without the stand-in's own quotes."""
         wanted = self._settings.recall_items
         found = self.memory.recall(
-            text[:_LONGEST_QUERY], namespace=self.namespace, k=3 * wanted + len(standing), wait=_WAIT_SECONDS
+            text[:_LONGEST_QUERY], namespace=self.namespace, k=3 * wanted + len(standing), wait=self.wait
         )
         fresh = [item for item in found.items if item.id not in standing and not is_own_quote(item)]
         return replace(found, items=tuple(fresh[:wanted]))

@@ -139,7 +139,7 @@ def _open_ai(name: str, address: str, key: str) -> BaseChatModel:
     from pydantic import SecretStr
 
     reach: dict[str, Any] = {"follow_redirects": False, "trust_env": not _on_this_machine(address)}
-    return ChatOpenAI(
+    model = ChatOpenAI(
         model=name,
         base_url=address,
         api_key=SecretStr(key),
@@ -150,3 +150,6 @@ def _open_ai(name: str, address: str, key: str) -> BaseChatModel:
         http_client=openai.DefaultHttpxClient(**reach),
         http_async_client=openai.DefaultAsyncHttpxClient(**reach),
     )
+    for client in (model.root_client, model.root_async_client):
+        client.organization = client.project = None  # the environment's are for OpenAI, not for this server
+    return model

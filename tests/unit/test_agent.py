@@ -6,16 +6,20 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
+import threading
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
+import numpy as np
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.tools import BaseTool, tool
 
 from agentmem.agent import MAX_STEPS, Agent
+from agentmem.config import Settings
 from agentmem.errors import InputError, ModelError
+from agentmem.interfaces import EmbedderIdentity, Matrix
 from agentmem.memory import Memory
 from agentmem.testing.fake_model import FakeChatModel, tool_call
 from agentmem.types import Turn
@@ -415,3 +419,36 @@ def test_the_tracing_test_would_notice() -> None:
 def no_stray_tracing(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2"):
         monkeypatch.delenv(name, raising=False)
+
+
+class SlowEmbedder:
+    """An embedder that comes up when it is let."""
+
+    identity = EmbedderIdentity("slow", 2, "0")
+
+    def __init__(self) -> None:
+        self.ready = threading.Event()
+
+    def encode(self, texts: Sequence[str]) -> Matrix:
+        self.ready.wait(30)
+        return np.tile(np.array([1, 0], dtype=np.float32), (len(texts), 1))
+
+
+def test_the_agent_answers_by_words_while_the_embedder_comes_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = SlowEmbedder()
+
+    def load(_name: str, **_device: str) -> SlowEmbedder:
+        slow.ready.wait(30)
+        return slow
+
+    monkeypatch.setattr("agentmem.embed.load_embedder", load)
+    with Memory("memory:", embedder="slow", settings=Settings()) as memory:
+        agent = Agent(memory, namespace=NS)
+        agent.wait = 0
+        agent.ask("My boat is called Pequod.")
+        answer = agent.ask("What is my boat called?")
+        assert "Pequod" in answer.text
+        assert answer.recollection.dense is False
+        slow.ready.set()
+        agent.wait = None
+        assert agent.ask("What is my boat called?").recollection.dense is True

@@ -242,8 +242,8 @@ def test_keys_and_proxies_of_the_environment_stay_out(
         monkeypatch.setenv(name, nobody)
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.setenv("OPENAI_API_KEY", "not for you")
-    monkeypatch.setenv("LANGSMITH_API_KEY", "not for you")
+    for name in ("OPENAI_API_KEY", "LANGSMITH_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.setenv(name, "not for you")
     assert agent_of(server, notes).ask("Hello?").text == "Hello Ada."
     assert "not for you" not in str(server.requests)
 
