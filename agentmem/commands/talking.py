@@ -80,6 +80,7 @@ def ask(
     call = call.with_settings(model=model, base_url=base_url)
     with call.memory(create=True, embed=True) as memory:
         agent = _agent(call, memory, session, private)
+        agent.wait = None  # the one answer there is: worth the embedder's start
         if call.as_json:
             answer = agent.ask(text)
             print_json({"answer": answer.text, "recalled": [item_json(i) for i in answer.recollection.items]})
