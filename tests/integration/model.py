@@ -159,7 +159,7 @@ class Model:
         return {t.id for t in self.turns.values() if any(text in t.text.lower() for text in telling)}
 
     def forget(self, gone: Gone, *, keep_source: bool) -> None:
-        went = [*(self.turns[i] for i in gone.turns), *(self.thoughts[i] for i in gone.thoughts)]
+        went: list[Said | Held] = [*(self.turns[i] for i in gone.turns), *(self.thoughts[i] for i in gone.thoughts)]
         self.suppressed_keys |= {self.turns[i].key for i in gone.turns} - {None}  # type: ignore[arg-type]
         if keep_source:
             self.suppressed_texts |= {self.thoughts[i].text: self.thoughts[i].word for i in gone.thoughts}

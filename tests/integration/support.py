@@ -1,4 +1,4 @@
-"""What the integration tests share: child processes, a deterministic embedder, unmistakable words, and faults in a store."""
+"""What the integration tests share: child processes, a deterministic embedder, words found nowhere else, store faults."""
 
 from __future__ import annotations
 
@@ -55,13 +55,17 @@ def said(text: str, **how: Any) -> NewTurn:
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     """A child's environment: an empty home, this tree's code, no setting of the caller's."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AGENTMEM_", "XDG_", "LANGSMITH", "LANGCHAIN", "HF_"))}
+    kept = {
+        k: v for k, v in os.environ.items() if not k.startswith(("AGENTMEM_", "XDG_", "LANGSMITH", "LANGCHAIN", "HF_"))
+    }
     paths = [str(ROOT), str(ROOT / "tui")]
     fixed = {"HOME": str(home), "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
     return {**kept, **fixed, **more}
 
 
-def cli(*args: str | Path, home: Path, stdin: str | bytes = b"", env: Mapping[str, str] | None = None, **how: Any) -> Any:
+def cli(
+    *args: str | Path, home: Path, stdin: str | bytes = b"", env: Mapping[str, str] | None = None, **how: Any
+) -> Any:
     """Run `agentmem ARGS` as a person would; stdout and stderr are captured as text."""
     data = stdin.encode("utf-8", "surrogatepass") if isinstance(stdin, str) else stdin
     command = [sys.executable, "-m", "agentmem", *map(str, args)]
@@ -72,7 +76,9 @@ def cli(*args: str | Path, home: Path, stdin: str | bytes = b"", env: Mapping[st
     return subprocess.CompletedProcess(command, done.returncode, out, err)
 
 
-def start(module: str, *args: str | Path, home: Path, env: Mapping[str, str] | None = None, **how: Any) -> subprocess.Popen[str]:
+def start(
+    module: str, *args: str | Path, home: Path, env: Mapping[str, str] | None = None, **how: Any
+) -> subprocess.Popen[str]:
     """Start `python -m tests.integration.MODULE ARGS` with pipes."""
     return subprocess.Popen(
         [sys.executable, "-m", f"tests.integration.{module}", *map(str, args)],

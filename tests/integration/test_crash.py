@@ -142,7 +142,9 @@ def check_vectors(store: Path, expected: Expected) -> None:
             assert sorted(ids) == sorted(texts)
             if ids:
                 cosines = np.sum(embedder.encode([texts[i] for i in ids]) * vectors, axis=1)
-                assert cosines.min() > 0.9999, f"{kind}: {(cosines < 0.9999).sum()} vectors of {len(ids)} are not theirs"
+                assert cosines.min() > 0.9999, (
+                    f"{kind}: {(cosines < 0.9999).sum()} vectors of {len(ids)} are not theirs"
+                )
         assert faults(memory, NS) == []
 
 
@@ -187,7 +189,9 @@ def template(folder: Path) -> Path:
     """A small store with turns, thoughts, a merge that stands and something to forget."""
     store = folder / "memory.db"
     with Memory(store, embedder=HashEmbedder(), settings=Settings(store=str(store), chunk_turns=3)) as memory:
-        turns = memory.observe_many([said(f"Xylophone remark {n} in the evening") for n in range(10)], namespace=NS).added
+        turns = memory.observe_many(
+            [said(f"Xylophone remark {n} in the evening") for n in range(10)], namespace=NS
+        ).added
         made = [memory.insert(f"Remark {n} was made", namespace=NS, sources=[turns[n].id]).thought for n in range(6)]
         memory.flush()
         memory.merge([made[0].id, made[1].id], "Remarks were made twice", namespace=NS)
@@ -233,8 +237,12 @@ def digest_of(store: Path) -> dict[str, Any]:
         turns = memory.turns(namespace=NS)
         thoughts = memory.thoughts(namespace=NS, state=None)
         bytes_on_disk = b"".join(path.read_bytes() for path in files_of(store) if path.name.startswith(store.name))
-        for text in {f"Xylophone remark {n} in" for n in range(10)} - {t.text.removesuffix(" the evening") for t in turns}:
-            assert text.encode() not in bytes_on_disk, f"{text!r} was forgotten, and its bytes are there after the crash"
+        for text in {f"Xylophone remark {n} in" for n in range(10)} - {
+            t.text.removesuffix(" the evening") for t in turns
+        }:
+            assert text.encode() not in bytes_on_disk, (
+                f"{text!r} was forgotten, and its bytes are there after the crash"
+            )
         return {
             "turns": sorted(t.text for t in turns),
             "thoughts": sorted((t.text, t.state, t.strength) for t in thoughts),

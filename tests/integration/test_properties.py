@@ -69,7 +69,9 @@ class MemoryMachine(RuleBasedStateMachine):
     @rule(ns=namespaces, session=st.sampled_from("xyz"))
     def observe(self, ns: Namespace, session: str) -> None:
         new = self.new_word()
-        self.note(ns, self.memory.observe("user", f"There was {new} outside", namespace=ns, session=session).id, new, session)
+        self.note(
+            ns, self.memory.observe("user", f"There was {new} outside", namespace=ns, session=session).id, new, session
+        )
 
     def note(self, ns: Namespace, turn: str, new: str, session: str, key: tuple[str, str] | None = None) -> None:
         text = self.memory.get_turn(turn, namespace=ns).text
@@ -134,7 +136,8 @@ class MemoryMachine(RuleBasedStateMachine):
 
     def newest_operation(self, ns: Namespace) -> str:
         with self.memory.backend.read() as reader:
-            return max(operation.id for operation in reader.select("operation", namespace=ns))
+            ids: list[str] = [operation.id for operation in reader.select("operation", namespace=ns)]
+            return max(ids)
 
     @precondition(lambda self: self.has("thoughts"))
     @rule(ns=namespaces, pick=picks, sources=st.lists(picks, max_size=2), form=st.sampled_from(["{}", " {} ", "{}!"]))
@@ -199,7 +202,7 @@ class MemoryMachine(RuleBasedStateMachine):
     def carry_out(self, ns: Namespace, named: list[str], *, keep_source: bool, previewed: bool) -> None:
         model = self.models[ns]
         gone = model.to_forget(named, keep_source=keep_source, repeats=self.repeats)
-        how = {"keep_source": keep_source, "repeats": self.repeats}
+        how: dict[str, Any] = {"keep_source": keep_source, "repeats": self.repeats}
         what: Any = self.memory.plan_forget(named, namespace=ns, **how) if previewed else named
         receipt = self.memory.forget(what, namespace=ns, **how)
         assert set(receipt.forgotten["turns"]) == gone.turns
@@ -284,7 +287,9 @@ class MemoryMachine(RuleBasedStateMachine):
             left = " ".join([t.text for t in model.turns.values() if not t.superseded])
             left += " ".join(t.text for t in model.in_state("live"))
             lost = [w for w in [*sorted(model.forgotten)[-6:], *off[-4:]] if w not in left.lower()]
-            foreign = [t.word for other in NAMESPACES if other != ns for t in list(self.models[other].turns.values())[-3:]]
+            foreign = [
+                t.word for other in NAMESPACES if other != ns for t in list(self.models[other].turns.values())[-3:]
+            ]
             for absent in [*lost, *foreign]:
                 found = self.memory.recall(absent, namespace=ns, wait=0)
                 assert absent not in " ".join(item.text for item in found.items).lower()
