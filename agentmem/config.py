@@ -1,7 +1,7 @@
 """The one Settings: read from a TOML file, overlaid by AGENTMEM_* variables, overlaid by arguments.
 
 pydantic-settings takes 0.15 s to import, so it is imported only where there is something for it to check: a settings
-file, a variable, or an argument other than the store and the namespace.
+file, or a variable or argument other than the store and the namespace.
 """
 
 from __future__ import annotations
@@ -92,8 +92,9 @@ def load_settings(**overrides: Any) -> Settings:
     where it was set.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
-    if given.keys() <= _CONVERTERS.keys() and not _environment() and not config_path().exists():
-        return Settings(**{name: _CONVERTERS[name](value) for name, value in given.items()})
+    values = {**_environment(), **given}
+    if values.keys() <= _CONVERTERS.keys() and not config_path().exists():
+        return Settings(**{name: _CONVERTERS[name](value) for name, value in values.items()})
     return _validated(given)
 
 

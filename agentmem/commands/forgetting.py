@@ -108,11 +108,15 @@ def _group(plan: ForgetPlan, title: str, ids: Sequence[str]) -> None:
         say(f"  … and {len(ids) - _SHOWN} more")
 
 
+def _count(number: int, plural: str) -> str:
+    return f"{number} {plural if number != 1 else plural[:-1]}"
+
+
 def _show(call: Call, receipt: Receipt) -> None:
     if call.as_json:
         print_json(receipt)
         return
-    counts = [f"{len(ids)} {kind if len(ids) != 1 else kind[:-1]}" for kind, ids in receipt.forgotten.items() if ids]
+    counts = [_count(len(ids), kind) for kind, ids in receipt.forgotten.items() if ids]
     say(f"forgotten: {', '.join(counts) or 'nothing'}")
     if receipt.restored:
         say(f"restored: {len(receipt.restored)}")
@@ -145,7 +149,8 @@ def _erase_all(call: Call, memory: Memory, yes: bool) -> None:
     held = memory.stats(namespace=call.namespace)
     name = one_line(format_namespace(call.namespace))
     if not yes and not call.as_json:
-        say(f"namespace {name}: {held.turns} turns, {held.thoughts + held.retracted} thoughts")
+        thoughts = held.thoughts + held.retracted
+        say(f"namespace {name}: {_count(held.turns, 'turns')}, {_count(thoughts, 'thoughts')}")
     if not consent(call, f"Erase everything in {name} for good?", yes=yes):
         raise click.exceptions.Exit(_declined())
     _show(call, memory.erase(namespace=call.namespace))
@@ -155,6 +160,9 @@ def _erase_older(call: Call, memory: Memory, age: timedelta, yes: bool) -> None:
     from agentmem.clock import utc_now
 
     plan = memory.plan_forget(namespace=call.namespace, before=_before(utc_now(), age), repeats=False, echoes=False)
+    if not plan.turns and not call.as_json:
+        say("nothing is as old as that")
+        return
     if not yes and not call.as_json:
         _preview(plan)
     if plan.turns and not consent(call, "Erase these for good?", yes=yes):

@@ -14,6 +14,7 @@ from agentmem.commands.common import Call, common, json_option
 from agentmem.commands.output import print_json, say
 from agentmem.commands.progress import progress
 from agentmem.errors import FormatError, InputError
+from agentmem.logs import LOGGER
 
 if TYPE_CHECKING:
     from agentmem.memory import Memory
@@ -50,11 +51,12 @@ def ingest(call: Call, files: tuple[Path, ...], form: str, no_embed: bool) -> No
     paths = list(_expand(files))
     with call.memory(create=True, embed=not no_embed) as memory:
         done, failed = _ingest_all(call, memory, paths, form)
-        embedded = 0 if no_embed else _embed(memory)
+        if not no_embed:
+            _embed(memory)
         waiting = memory.stats(namespace=call.namespace).waiting
     if call.as_json:
         totals = {name: sum(getattr(f, name) for f in done) for name in ("added", "known", "suppressed", "empty")}
-        print_json({"files": done, **totals, "embedded": embedded, "waiting": waiting, "failed": failed})
+        print_json({"files": done, **totals, "waiting": waiting, "failed": failed})
     elif waiting:
         say(f"{waiting} waiting to be embedded; meanwhile full text finds them")
     if failed:
@@ -115,6 +117,7 @@ def _ingest(call: Call, memory: Memory, path: Path, form: str | None) -> Ingeste
     if form is None:
         return None
     known_form = detect_format(path) if form == "auto" else form
+    LOGGER.info("reading %s as %s", path, known_form)
     turns = list(read_turns(path, known_form))  # all of it first: a malformed file adds nothing
     result = Ingested(str(path), known_form)
     with progress(f"reading {path.name}") as report:
@@ -134,9 +137,10 @@ def _batches(turns: Iterable[NewTurn]) -> Iterator[list[NewTurn]]:
         yield batch
 
 
-def _embed(memory: Memory) -> int:
+def _embed(memory: Memory) -> None:
+    LOGGER.info("embedding what waits")
     with progress("embedding") as report:
-        return memory.flush(progress=report)
+        memory.flush(progress=report)
 
 
 def _summary(found: Ingested) -> str:

@@ -65,7 +65,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
     for column in columns[:-1]:
         shown.add_column(column, no_wrap=True)
     shown.add_column(columns[-1], overflow="fold", min_width=24)

@@ -11,6 +11,7 @@ from agentmem.commands.output import as_json, item_json, print_json, say, table
 from agentmem.commands.talking import words
 from agentmem.display import minute, one_line, short_id
 from agentmem.errors import NotFoundError
+from agentmem.logs import LOGGER
 from agentmem.types import RecallItem, Recollection, Turn
 
 
@@ -49,6 +50,8 @@ def recall(
             as_of=as_of,
             known_at=known_at,
         )
+    how = "words and meaning" if found.dense else "words alone"
+    LOGGER.info("recalled %d things by %s in %.1f ms", len(found.items), how, found.milliseconds)
     if call.as_json:
         print_json({"items": [item_json(item) for item in found.items]})
     else:
@@ -64,7 +67,7 @@ def _show(found: Recollection) -> None:
 
 def _show_item(rank: int, item: RecallItem) -> None:
     say(f"{rank:2}. {minute(item.time)}  {_where(item)}  {short_id(item.id)}", dim=True)
-    say(f"    {one_line(item.text)}")
+    say(f"    {one_line(item.text, _LONGEST)}")
     say(f"    {item.score:.3f}: {item.why}", dim=True)
 
 
@@ -73,6 +76,10 @@ def _where(item: RecallItem) -> str:
         return f"thought ({item.source.get('origin', 'user')})"
     speaker = item.source.get("speaker") or item.source.get("role", "")
     return f"{speaker} in {item.source.get('session', '')}"
+
+
+_LONGEST = 400
+"""Characters of a remembered text that are shown; --json has all of it."""
 
 
 @click.group(invoke_without_command=True)

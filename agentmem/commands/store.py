@@ -154,12 +154,15 @@ def reindex(call: Call) -> None:
 
     After a change of the embedder, or to finish what waits. Stopped half-way, it goes on next time.
     """
-    with call.memory(embed=True) as memory, progress("embedding") as report:
-        done = memory.reindex(progress=report)
+    with call.memory(embed=True) as memory:
+        with progress("embedding") as report:
+            memory.reindex(progress=report)
+        found = memory.stats(namespace=call.namespace)
     if call.as_json:
-        print_json({"embedded": done})
+        print_json({"embedder": found.embedder, "waiting": found.waiting, "parked": found.parked})
     else:
-        say(f"embedded {done}")
+        left = f"; {found.parked} could not be, see `agentmem doctor`" if found.parked else ""
+        say(f"embedded with {found.embedder}{left}")
 
 
 COMMANDS = (stats, doctor, export_, import_, backup, restore, reindex)

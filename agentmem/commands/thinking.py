@@ -13,6 +13,7 @@ from agentmem.commands.output import as_json, print_json, say, table
 from agentmem.commands.talking import words
 from agentmem.display import day, minute, one_line, short_id
 from agentmem.errors import EmbedderError
+from agentmem.namespaces import format_namespace
 
 if TYPE_CHECKING:
     from agentmem.memory import Memory
@@ -64,7 +65,8 @@ def show_thought(call: Call, thought: str) -> None:
     if call.as_json:
         print_json(found)
     else:
-        rows = [(name, value) for name, value in as_json(found).items() if value not in (None, {}, [])]
+        shown = {**as_json(found), "namespace": format_namespace(found.namespace)}
+        rows = [(name, value) for name, value in shown.items() if value not in (None, {}, [])]
         table(("field", "value"), rows)
 
 
