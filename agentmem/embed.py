@@ -1,12 +1,13 @@
 """Embedders: the bundled all-MiniLM-L6-v2 by default, any other sentence-transformers model by name or folder.
 
-The bundled one answers a few texts in numpy at once and turns to sentence-transformers for many; both give the same
-vectors. No model hub is ever asked.
+The bundled one runs in numpy on the CPU; on another device it turns to sentence-transformers for many texts, with the
+same vectors. No model hub is ever asked.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,10 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BundledEmbedder", "SentenceTransformersEmbedder", "bundled_identity", "load_embedder"]
 
-BULK_TEXTS = 768
-"""Texts from which it pays to wait for sentence-transformers to load."""
-_LOADED_TEXTS = 16
-"""Texts from which it is the faster once it is loaded."""
+BULK_TEXTS = 128
+"""Texts from which it pays to use a device other than the CPU."""
 _BATCH = 32
 _BUNDLED = frozenset({"bundled", "all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"})
 
@@ -61,10 +60,8 @@ class BundledEmbedder:
 
     def encode(self, texts: Sequence[str]) -> Matrix:
         """Unit vectors, shape (len(texts), 384) float32, of each text's first 256 tokens."""
-        if len(texts) < (BULK_TEXTS if self._bulk is None else _LOADED_TEXTS):
-            from agentmem.minilm import clean
-
-            return self._light.encode([clean(text) for text in texts])
+        if self._device == "cpu" or len(texts) < BULK_TEXTS:
+            return self._light.encode(texts)
         with self._lock:
             if self._bulk is None:
                 self._bulk = _sentence_transformer(str(self._folder), self._device)
@@ -76,13 +73,14 @@ class SentenceTransformersEmbedder:
 
     def __init__(self, name: str, device: str = "cpu") -> None:
         folder = _folder(name)
+        digest = _weights_digest(folder)
         self._model = _sentence_transformer(str(folder), device)
         dimension = self._model.get_embedding_dimension()
         if not dimension:
             raise EmbedderError(f"embedder {name!r} does not say its dimension: choose a sentence embedding model")
         # A folder may move: only its own name is part of what the vectors are compared by.
         known_as = folder.resolve().name if Path(name).expanduser().is_dir() else name
-        self.identity = EmbedderIdentity(known_as, dimension, _weights_digest(folder))
+        self.identity = EmbedderIdentity(known_as, dimension, digest)
 
     def encode(self, texts: Sequence[str]) -> Matrix:
         """Unit vectors, shape (len(texts), dimension) float32; text beyond the model's length is not read."""
@@ -108,6 +106,7 @@ def _encode(model: SentenceTransformer, texts: Sequence[str]) -> Matrix:
 
 def _sentence_transformer(folder: str, device: str) -> SentenceTransformer:
     go_offline()
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     from sentence_transformers import SentenceTransformer
 
     try:
