@@ -41,6 +41,7 @@ _PAGE_BYTES = 4096
 _RECLAIM = "reclaim_unfinished"
 _ERASE_WAIT_MS = 500
 _CLOSE_WAIT_SECONDS = 5.0
+_NAP_SECONDS = 0.001
 _READ = "BEGIN"
 _WRITE = "BEGIN IMMEDIATE"
 
@@ -132,16 +133,17 @@ class SqliteBackend:
         if db.one("PRAGMA journal_mode = WAL") != "wal":
             raise StoreError(f"{self.path}: its file system cannot share memory, as WAL needs; choose another --store")
 
-    def _patiently(self, step: Callable[[], None]) -> None:
-        """SQLite's own waiting doesn't cover the change of the journal mode."""
+    def _patiently(self, step: Callable[[], object]) -> None:
+        """Wait for other processes where SQLite doesn't, or naps so long that a busy writer starves the others."""
         end = time.monotonic() + self._busy_timeout
         while True:
             try:
-                return step()
+                step()
+                return
             except StoreBusyError:
                 if time.monotonic() > end:
                     raise
-                time.sleep(0.01)
+                time.sleep(_NAP_SECONDS)
 
     def _refuse_truncated(self, db: Connection) -> None:
         pages = db.one("PRAGMA page_count")
@@ -180,10 +182,20 @@ class SqliteBackend:
         with handle.alone(), self._turn(begin):
             db = handle.connection
             try:
-                db.run(begin)
+                self._begin(db, begin)
                 yield db
             finally:
                 db.roll_back()
+
+    def _begin(self, db: Connection, begin: str) -> None:
+        if begin == _READ:
+            db.run(begin)
+            return
+        db.run("PRAGMA busy_timeout = 0")
+        try:
+            self._patiently(lambda: db.run(begin))
+        finally:
+            db.run(f"PRAGMA busy_timeout = {int(self._busy_timeout * 1000)}")
 
     @contextmanager
     def _turn(self, begin: str) -> Iterator[None]:
