@@ -64,8 +64,10 @@ class ChatApp(App[None]):
         """Show the keys that work here, or hide them."""
         if self.screen.query("HelpPanel"):
             self.action_hide_help_panel()
-        else:
-            self.action_show_help_panel()
+            return
+        if isinstance(self.screen, ChatScreen):
+            self.screen.make_room()
+        self.action_show_help_panel()
 
     def action_interrupt(self) -> None:
         """Ctrl+C: copy what is marked; with nothing marked cancel the answer; with none coming, quit."""

@@ -10,9 +10,9 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.screen import Screen
-from textual.widget import Widget
-from textual.widgets import Footer
+from textual.widgets import Footer, Static
 from textual.worker import Worker
 
 from agentmem.types import Receipt
@@ -25,6 +25,7 @@ from agentmem_tui.messages import (
     PromptSubmitted,
     SessionChosen,
 )
+from agentmem_tui.printable import printable
 from agentmem_tui.screens.around import AroundScreen
 from agentmem_tui.screens.forget import ForgetScreen
 from agentmem_tui.tasks import background, tell
@@ -72,7 +73,7 @@ class ChatScreen(Screen[None]):
         self._streaming: asyncio.Task[None] | None = None
         self._shown = _PAGE
         self._breadth = 0
-        self._told = False
+        self._told = 0
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="panes"):
@@ -108,16 +109,19 @@ class ChatScreen(Screen[None]):
         """Show the newest turns of the session, or the welcome where it has none."""
         talk = self._conversation
         turns, earlier = await asyncio.to_thread(talk.turns, self._shown)
-        above: list[Widget] = [] if turns else [await self._welcome()]
-        await self.query_one(Transcript).show(turns, earlier=earlier, above=above)
+        besides = self._notice() if turns else [await self._welcome()]
+        await self.query_one(Transcript).show(turns, earlier=earlier, besides=besides)
         self.query_one(Prompt).remember([turn.text for turn in turns if turn.role == "user"])
         if not turns:
             self.query_one(Recalled).show((), asked=False)
-        elif talk.chosen.notice and not self._told:
-            self.notify(talk.chosen.notice, timeout=10, markup=False)
-        self._told = True
+
+    def _notice(self) -> list[Static]:
+        """How to get a model, where there is none: once, and not again in each session."""
+        notice, self._told = self._conversation.chosen.notice, self._told + 1
+        return [Static(Content(printable(notice)), classes="notice")] if notice and self._told == 1 else []
 
     async def _welcome(self) -> Welcome:
+        self._told += 1
         chosen = self._conversation.chosen
         remembered = await asyncio.to_thread(self._conversation.remembered)
         return Welcome(model=chosen.label, notice=chosen.notice, remembered=remembered)
@@ -135,6 +139,8 @@ class ChatScreen(Screen[None]):
     async def _refresh_status(self) -> None:
         bar, talk = self.query_one(StatusBar), self._conversation
         bar.model, bar.place = talk.chosen.label, "/".join(talk.namespace)
+        if talk.memory.embedder_state == "failed" != bar.embedder and talk.memory.embedder_error:
+            self.notify(talk.memory.embedder_error, title="Recall by words only", severity="warning", markup=False)
         bar.embedder = talk.memory.embedder_state
         bar.waiting = await asyncio.to_thread(talk.waiting)
 
@@ -294,6 +300,13 @@ class ChatScreen(Screen[None]):
         if self.has_class("-narrow"):
             self.query_one("Recalled" if pane == "Sessions" else "Sessions").display = False
         shown.query_one("OptionList").focus()
+
+    def make_room(self) -> None:
+        """Hide the side panes where the screen is too narrow for them and something else."""
+        if self.has_class("-narrow"):
+            for pane in self.query("Sessions, Recalled"):
+                pane.display = False
+            self.query_one(Prompt).focus()
 
     def action_open_item(self) -> None:
         self.query_one(RecalledList).action_select()

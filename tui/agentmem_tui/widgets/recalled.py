@@ -76,10 +76,10 @@ def _about(count: int, asked: bool) -> str:
 
 def _described(rank: int, item: RecallItem) -> Content:
     who = item.source.get("speaker") or item.source.get("role") or f"from {item.source.get('origin', 'elsewhere')}"
-    score = f"  {item.score:.2f}" if item.score else ""
+    score = f" · {item.score:.2f}" if item.score else ""
     lines = [
         Content.assemble(
-            (f"{rank} {item.kind}", "bold"), (f" · {day(item.time)} · {printable(str(who))}{score}", "dim")
+            (f"{rank} {item.kind}", "bold"), (f"{score} · {day(item.time)} · {printable(str(who))}", "dim")
         ),
         Content(one_line(item.text, _SHOWN)),
         Content.styled(printable(item.why), "dim italic"),

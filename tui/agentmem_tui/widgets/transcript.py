@@ -29,19 +29,19 @@ class Transcript(VerticalScroll):
         self.query_one("#earlier").display = False
         self.anchor()
 
-    async def show(self, turns: Sequence[Turn], *, earlier: bool, above: Sequence[Widget] = ()) -> None:
-        """Show these turns and nothing else; `above` stands before them where there are no earlier ones."""
+    async def show(self, turns: Sequence[Turn], *, earlier: bool, besides: Sequence[Widget] = ()) -> None:
+        """Show these turns, what is to stand after them, and nothing else."""
         await self.clear()
         self.query_one("#earlier").display = earlier
         shown = [_shown(turn) for turn in turns]
-        await self.mount(*([] if earlier else above), *shown)
+        await self.mount(*shown, *besides)
         answers = [widget for widget in shown if isinstance(widget, Answer)]
         if answers:
             self.select(answers[-1])
 
     async def clear(self) -> None:
-        """Remove all that was said from the screen."""
-        await self.query("Transcript > Said, Transcript > Answer, Transcript > Welcome").remove()
+        """Remove all that stands here from the screen."""
+        await self.remove_children([child for child in self.children if child.id != "earlier"])
 
     async def append(self, *widgets: Said | Answer) -> None:
         await self.mount(*widgets)
