@@ -89,18 +89,27 @@ def plan(
     cascade.take_thoughts(thoughts, keep_source=keep_source)
     again = _repeats(reader, list(cascade.thoughts), namespace) if repeats else []
     cascade.take_thoughts(again, keep_source=keep_source)
-    gone = list(cascade.turns)
+    return _listed(cascade, tuple(named), again, (), keep_source)
+
+
+def _listed(
+    cascade: _Cascade, named: tuple[str, ...], repeats: Iterable[str], echoes: Iterable[str], keep_source: bool
+) -> ForgetPlan:
+    """The plan that a cascade amounts to, what says the same again being listed apart."""
+    reader, namespace = cascade.reader, cascade.namespace
+    again, echoing = dict.fromkeys(repeats), dict.fromkeys(echoes)
+    turns = dict.fromkeys([*cascade.turns, *echoing])
     return ForgetPlan(
         namespace=namespace,
-        named=tuple(named),
-        turns=tuple(gone),
-        thoughts=tuple(t for t in cascade.thoughts if t not in set(again)),
+        named=named,
+        turns=tuple(i for i in cascade.turns if i not in echoing),
+        thoughts=tuple(i for i in cascade.thoughts if i not in again),
         repeats=tuple(again),
-        echoes=(),
+        echoes=tuple(echoing),
         restored=tuple(cascade.restored()),
-        chunks=tuple(chunk.id for chunk in _chunks_of(reader, gone, namespace)),
+        chunks=tuple(chunk.id for chunk in _chunks_of(reader, list(turns), namespace)),
         keep_source=keep_source,
-        samples=_samples(reader, gone, list(cascade.thoughts), namespace),
+        samples=_samples(reader, list(turns), list(cascade.thoughts), namespace),
     )
 
 
@@ -161,22 +170,30 @@ def is_telling(text: str) -> bool:
 
 
 def with_echoes(
-    reader: Reader, intent: ForgetPlan, texts: Sequence[str], candidates: Mapping[str, Sequence[str]]
+    reader: Reader, intent: ForgetPlan, texts: Sequence[str], candidates: Mapping[str, Sequence[str]], *, repeats: bool
 ) -> ForgetPlan:
     """The plan with the turns that stay but repeat one of its texts: word for word (of the text's candidates, turns
-    that hold all its words), or in an answer that it was recalled for."""
+    that hold all its words), or in an answer that it was recalled for.
+
+    What repeats a named turn is forgotten like it, with the thoughts derived from it; what repeats a thought or its
+    sources goes like a source, and other thoughts from it stay.
+    """
     namespace, going = intent.namespace, set(intent.turns)
     staying = dict.fromkeys(i for ids in candidates.values() for i in ids if i not in going)
     said = {turn.id: normalise(turn.text) for turn in reader.get("turn", list(staying), namespace=namespace)}
-    found = [i for text, ids in candidates.items() for i in ids if text in said.get(i, "")]
-    found += _answers(reader, intent, texts)
-    echoes = [i for i in dict.fromkeys(found) if i not in going]
-    return replace(
-        intent,
-        echoes=tuple(echoes),
-        chunks=tuple(chunk.id for chunk in _chunks_of(reader, [*intent.turns, *echoes], namespace)),
-        samples={**intent.samples, **_samples(reader, echoes, [], namespace)},
-    )
+    repeating = {text: [i for i in ids if text in said.get(i, "")] for text, ids in candidates.items()}
+    named = {normalise(turn.text) for turn in reader.get("turn", intent.named, namespace=namespace)}
+    like_named = [i for text, ids in repeating.items() if text in named for i in ids]
+    echoes = [i for ids in repeating.values() for i in ids]
+    echoes += [i for i in _answers(reader, intent, texts) if i not in going]
+    listed = [*intent.thoughts, *intent.repeats]
+    cascade = _Cascade(reader, namespace, dict.fromkeys(intent.turns), dict.fromkeys(listed))
+    cascade.take_turns(like_named)
+    derived = [i for i in cascade.thoughts if i not in set(listed)]
+    again = _repeats(reader, derived, namespace) if repeats else []
+    again = [i for i in again if i not in cascade.thoughts]
+    cascade.take_thoughts(again, keep_source=False)
+    return _listed(cascade, intent.named, [*intent.repeats, *again], echoes, intent.keep_source)
 
 
 def _answers(reader: Reader, intent: ForgetPlan, texts: Sequence[str]) -> list[str]:
@@ -212,14 +229,21 @@ def _holds(chunk: Chunk, seq: int) -> bool:
     return chunk.first_seq <= seq and (chunk.last_seq is None or seq <= chunk.last_seq)
 
 
-def carry_out(writer: Writer, intent: ForgetPlan, *, now: datetime) -> dict[str, tuple[str, ...]]:
-    """Do what the plan says to what is still there; return the ids that went, by kind.
+def carry_out(
+    writer: Writer, intent: ForgetPlan, *, now: datetime
+) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+    """Do what the plan says to what is still there; return the ids that went, by kind, and the thoughts that came back.
 
-    The caller erases the bytes afterwards (`Backend.erase`). Adapters are none yet: their tier comes on top of this.
+    What was derived from a named turn, or merged from a listed thought, since the plan was made goes too. The caller
+    erases the bytes afterwards (`Backend.erase`). Adapters are none yet: their tier comes on top of this.
     """
     namespace = intent.namespace
+    cascade = _Cascade(writer, namespace, {}, {})
+    cascade.dissolve([*intent.thoughts, *intent.repeats])
+    cascade.take_turns(i for i in intent.turns if i in set(intent.named))
+    restored = cascade.restored()
     turns: list[Turn] = writer.get("turn", intent.turns + intent.echoes, namespace=namespace)
-    thoughts: list[Thought] = writer.get("thought", intent.thoughts + intent.repeats, namespace=namespace)
+    thoughts: list[Thought] = writer.get("thought", list(cascade.thoughts), namespace=namespace)
     chunks = _chunks_of(writer, [t.id for t in turns], namespace)
     keys = [key for key in map(external_key, turns) if key is not None]
     if intent.keep_source:
@@ -229,12 +253,13 @@ def carry_out(writer: Writer, intent: ForgetPlan, *, now: datetime) -> dict[str,
     _remove_turns(writer, [t.id for t in turns], namespace)
     _mend_chunks(writer, chunks, namespace)
     _forget_operations(writer, {t.id for t in turns} | {t.id for t in thoughts}, namespace)
-    return {
+    gone = {
         "turns": tuple(t.id for t in turns),
         "chunks": tuple(c.id for c in chunks),
         "thoughts": tuple(t.id for t in thoughts),
         "adapters": (),
     }
+    return gone, tuple(t.id for t in writer.get("thought", restored, namespace=namespace))
 
 
 def _remove_thoughts(writer: Writer, thoughts: Sequence[Thought], namespace: Namespace) -> None:

@@ -81,6 +81,7 @@ class Memory:
         self._clock = clock
         self._engine = RecallEngine(self.backend)
         self._queue = EmbedQueue(self.backend, self._engine, self._loader(embedder))
+        self._closed = False
         self._erasure = Erasure(self.backend, clock)
         self._erasure.finish()
 
@@ -109,7 +110,10 @@ class Memory:
         self.close()
 
     def close(self) -> None:
-        """Stop the worker and close the store; what waits in the queue stays there."""
+        """Stop the worker and close the store; what waits in the queue stays there. Closing twice does nothing more."""
+        if self._closed:
+            return
+        self._closed = True
         self._queue.close()
         self._erasure.finish()
         self.backend.close()
@@ -441,7 +445,7 @@ class Memory:
         if not texts:
             return plan
         with self.backend.read() as reader:
-            return forget.with_echoes(reader, plan, texts, candidates)
+            return forget.with_echoes(reader, plan, texts, candidates, repeats=repeats)
 
     @staticmethod
     def _turn_ids(reader: Any, namespace: Namespace, session: str | None, before: datetime | None) -> list[str]:
@@ -470,8 +474,8 @@ class Memory:
         if what.namespace != namespace:
             raise InputError("this plan was made for another namespace: plan again in this one")
         with self.backend.write() as writer:
-            gone = forget.carry_out(writer, what, now=self._clock())
-        return self._erasure.receipt(gone, what.restored)
+            gone, restored = forget.carry_out(writer, what, now=self._clock())
+        return self._erasure.receipt(gone, restored)
 
     def erase(self, *, namespace: Namespace) -> Receipt:
         """Erase everything of exactly this namespace."""

@@ -41,12 +41,12 @@ def _stemmer() -> Stemmer.Stemmer:
 
 
 def words(text: str) -> list[str]:
-    """Lower-cased words and numbers of `text` in order, possessives and contractions opened, stop words included.
+    """Case-folded words and numbers of `text` in order, possessives and contractions opened, stop words included.
 
     "Anna's 1,000 km on 2023-05-07" → anna 1000 km on 2023 05 07; "can't" → not; runs of Chinese or Japanese characters
     come as overlapping pairs, since nothing stands between their words.
     """
-    folded = unicodedata.normalize("NFKC", text).lower().replace("\u2019", "'")
+    folded = unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'")
     return [word for token in _TOKEN.findall(folded) for word in _open(token)]
 
 

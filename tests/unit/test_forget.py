@@ -196,3 +196,29 @@ def test_a_paraphrase_repeats_but_another_number_does_not(tmp_path: Path) -> Non
         assert [t.id for t in memory.history(forty, namespace=NS).similar] == [twenty]
         assert memory.plan_forget([oslo], namespace=NS).repeats == (home,)
         assert memory.plan_forget([twenty], namespace=NS).repeats == ()
+
+
+def test_what_repeats_a_forgotten_turn_takes_what_was_derived_from_it(memory: Memory) -> None:
+    turn, echo = say(memory, "The code is hidden in the vase"), say(memory, "I repeat: the code is hidden in the vase")
+    think(memory, "Ada trusts her vase", echo)
+    plan = memory.plan_forget([turn], namespace=NS)
+    assert (plan.turns, plan.echoes, len(plan.thoughts)) == ((turn,), (echo,), 1)
+    memory.forget(plan, namespace=NS)
+    assert (turns(memory), thoughts(memory)) == ([], [])
+
+
+def test_echo_is_found_whatever_folding_does_to_it(memory: Memory) -> None:
+    turn, echo = say(memory, "Größe zweiundvierzig ist meine"), say(memory, "Nochmal: GRÖSSE zweiundvierzig ist meine!")
+    assert memory.plan_forget([turn], namespace=NS).echoes == (echo,)
+
+
+def test_what_came_after_the_preview_goes_too(memory: Memory) -> None:
+    turn = say(memory, "My locker is number nine")
+    other = think(memory, "Ada swims on Mondays")
+    late = memory.plan_forget([turn], namespace=NS)
+    derived = think(memory, "Ada has locker nine", turn)
+    merged, _ = memory.merge([derived, other], "Ada swims on Mondays and has locker nine", namespace=NS)
+    receipt = memory.forget(late, namespace=NS)
+    assert set(receipt.forgotten["thoughts"]) == {derived, merged.id}
+    assert receipt.restored == (other,)
+    assert thoughts(memory) == ["Ada swims on Mondays"]

@@ -149,3 +149,8 @@ async def test_async_forms(memory: Memory) -> None:
     await memory.aobserve("user", "the red kite", namespace=NS)
     found = await memory.arecall("kite", namespace=NS, wait=0)
     assert [item.text for item in found.items] == ["the red kite"]
+
+
+def test_closing_twice_is_quiet(memory: Memory) -> None:
+    memory.close()
+    memory.close()
