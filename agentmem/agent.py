@@ -197,11 +197,13 @@ class Agent:
     def _recall(self, text: str, standing: Sequence[str]) -> Recollection:
         """What bears on the text, without what stands in the prompt anyway and without the stand-in's own quotes."""
         wanted = self._settings.recall_items
-        found = self.memory.recall(
-            text[:_LONGEST_QUERY], namespace=self.namespace, k=3 * wanted + len(standing), wait=self.wait
-        )
-        fresh = [item for item in found.items if item.id not in standing and not is_own_quote(item)]
-        return replace(found, items=tuple(fresh[:wanted]))
+        k = wanted + len(standing)
+        while True:
+            found = self.memory.recall(text[:_LONGEST_QUERY], namespace=self.namespace, k=k, wait=self.wait)
+            fresh = [item for item in found.items if item.id not in standing and not is_own_quote(item)]
+            if len(fresh) >= wanted or len(found.items) < k:
+                return replace(found, items=tuple(fresh[:wanted]))
+            k *= 3
 
     def _note(self, exchange: _Exchange, call: ToolCall, result: ToolMessage) -> None:
         """Keep a tool's result as an untrusted turn, the call with it, and tell the model."""
@@ -223,7 +225,9 @@ class Agent:
         """Keep the answer as far as it came, with edges to all that stood in its prompt."""
         text, kept = "".join(exchange.pieces), None
         if exchange.user_turn is None:
-            self._unkept += [("user", exchange.question), ("assistant", text)]
+            self._unkept.append(("user", exchange.question))
+            if text.strip():
+                self._unkept.append(("assistant", text))
         elif text.strip():
             kept = self.memory.observe(
                 "assistant",
