@@ -90,7 +90,7 @@ def lines(path: Path) -> Iterator[Node]:
             start, offset = offset + len(raw) - len(data), offset + len(raw)
             if data.strip():
                 found = True
-                yield Node(_parse(_text(data, path, start), str(path), number), str(path), f"line {number}")
+                yield Node(_parse(_text(data.rstrip(), path, start), str(path), number), str(path), f"line {number}")
     if not found:
         raise FormatError(f"{path}: the file is empty: expected a conversation")
 
