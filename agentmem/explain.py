@@ -18,8 +18,11 @@ from agentmem.cache import NamespaceCache
 from agentmem.fusion import Fused, Query
 
 MEASURES = ("coverage", "context", "cosine")
-_SHOWN_SHARE = 0.1
-_SHOWN = {"neighbours": "neighbours", "chunk": "its chunk", "session": "its session", "speaker": "named speaker"}
+_SHOWN = {"chunk": "its chunk", "session": "its session", "speaker": "named speaker"}
+_SHOWN_SHARE = 0.15
+"""Of the score, from which such a signal is named."""
+_SHOWN_GAIN = 0.1
+"""In coverage, from which the turns beside are named."""
 
 
 class Explanation:
@@ -37,10 +40,13 @@ class Explanation:
     def signals(self, doc: int) -> dict[str, float]:
         signals = {name: float(values[doc]) for name, values in self._fused.contributions.items() if values[doc]}
         signals["coverage"] = self._share(self._held[doc])
-        signals["context"] = self._share(set().union(*(self._held[near] for near in self._near(doc))))
+        signals["context"] = self._context(doc)
         if self._has_meaning(doc):
             signals["cosine"] = float(self._fused.cosine[doc])
         return signals
+
+    def _context(self, doc: int) -> float:
+        return self._share(set().union(*(self._held[near] for near in self._near(doc))))
 
     def _share(self, held: set[str]) -> float:
         return sum(self._weights[stem] for stem in held) / (sum(self._weights.values()) or 1.0)
@@ -54,6 +60,8 @@ class Explanation:
         reasons = ["words " + ", ".join(matched)] if matched else []
         if self._has_meaning(doc):
             reasons.append(f"meaning {self._fused.cosine[doc]:.2f}")
+        if self._context(doc) >= self._share(self._held[doc]) + _SHOWN_GAIN:
+            reasons.append("neighbours")
         least = _SHOWN_SHARE * self._fused.score[doc]
         reasons += [said for name, said in _SHOWN.items() if self._fused.contributions[name][doc] >= least > 0]
         if repeats > 1:

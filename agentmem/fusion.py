@@ -35,21 +35,21 @@ class Weights:
 
     meaning: float = 5.0
     """Of the cosine."""
-    words: float = 0.07
+    words: float = 0.08
     """Of BM25 as it is: what a rare word adds."""
-    coverage: float = 2.3
+    coverage: float = 2.0
     """Of the share of the question that is held."""
-    before: float = 0.8
+    before: float = 1.0
     """Of the words of the turn before: the question that a turn answers."""
-    after: float = 1.6
+    after: float = 1.4
     """Of the cosine of the turn after: the answer that a turn got."""
-    chunk_meaning: float = 2.4
-    chunk_words: float = 2.2
-    session: float = 8.5
+    chunk_meaning: float = 2.7
+    chunk_words: float = 2.6
+    session: float = 9.5
     """Of the session's pooled words."""
-    speaker: float = 2.5
+    speaker: float = 2.7
     """For what a speaker said whom the query names."""
-    asker: float = 2.3
+    asker: float = 2.4
     """For the user's own turns when the query speaks in the first person."""
 
 
