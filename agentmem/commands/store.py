@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from agentmem.commands.common import Call, common, json_option, yes_option
+from agentmem.commands.common import Call, common, consent, json_option, yes_option
 from agentmem.commands.output import as_json, print_json, say, table
 from agentmem.commands.progress import progress
 from agentmem.errors import InputError
@@ -131,19 +131,40 @@ def backup(call: Call, path: Path) -> None:
 @json_option
 @common
 def restore(call: Call, path: Path, yes: bool) -> None:
-    """Put a backup in the place of the store."""
-    from agentmem.commands.common import consent
-    from agentmem.transfer import restore as restore_store
+    """Put a backup in the place of the store.
 
-    target = Path(call.settings.store)
+    The former store is kept beside it.
+    """
+    target = _store_file(call.settings.store)
     if target.exists() and not consent(call, f"Replace {target}?", yes=yes):
         say("nothing was changed", err=True)
         raise click.exceptions.Exit(1)
-    restore_store(path, target)
+    former = _restore(call, path, target)
     if call.as_json:
-        print_json({"path": path, "store": target})
+        print_json({"path": path, "store": target, "former": former})
     else:
-        say(f"restored {target} from {path}")
+        kept = f"; the former store is kept as {former}" if former else ""
+        say(f"restored {target} from {path}{kept}")
+
+
+def _store_file(url: str) -> Path:
+    from agentmem.plugins import scheme_of
+
+    if scheme_of(url) != "sqlite":
+        raise InputError(f"{url} is no file to restore: use its own server's means")
+    return Path(url.removeprefix("sqlite:///"))
+
+
+def _restore(call: Call, backup: Path, target: Path) -> Path | None:
+    """Restore, and note the copies that a later forget cannot reach: the backup, and the former store."""
+    from agentmem import transfer
+
+    former = transfer.restore(backup, target)
+    with call.memory() as memory:
+        for copy, kind in ((backup, "backup"), (former, "store before a restore")):
+            if copy is not None:
+                transfer.remember_copy(memory.backend, copy, kind)
+    return former
 
 
 @click.command()

@@ -294,9 +294,12 @@ def test_export_import_backup_restore(run: Run, chat_file: Path, tmp_path: Path,
     assert (other["turns"], other["thoughts"], other["waiting"]) == (4, 1, 0)
     ok(run("erase", "--all", "--yes", "--json"))
     assert failed(run("restore", tmp_path / "copy.db", "--json"), 2)
-    ok(run("restore", tmp_path / "copy.db", "--yes", "--json"))
+    former = ok(run("restore", tmp_path / "copy.db", "--yes", "--json"))["former"]
     assert ok(run("stats", "--json"))["turns"] == 4
     assert store.exists()
+    copies = ok(run("erase", "--all", "--yes", "--json"))["copies"]
+    assert any("copy.db" in copy for copy in copies)
+    assert any(former in copy for copy in copies)
 
 
 def test_a_receipt_names_copies_made_earlier(run: Run, tmp_path: Path) -> None:
