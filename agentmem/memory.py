@@ -79,7 +79,7 @@ class Memory:
         self.settings = settings or load_settings()
         self.backend = self._open(self.settings.store if store is None else store, create)
         self._clock = clock
-        self._engine = RecallEngine(self.backend)
+        self._engine = RecallEngine(self.backend, clock=clock)
         self._queue = EmbedQueue(self.backend, self._engine, self._loader(embedder))
         self._closed = False
         self._erasure = Erasure(self.backend, clock)
