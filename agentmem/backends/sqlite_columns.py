@@ -30,13 +30,17 @@ _MOST = 30_000  # SQLite takes 32,766 values in one statement
 def to_column(value: Any) -> Any:
     """A field's value as SQLite takes it; text that is no UTF-8 (lone surrogates) becomes a BLOB."""
     if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return value.encode("utf-8", "surrogatepass")
-        return value
+        return value if value.isascii() else _text(value)
     if isinstance(value, datetime):
         return (value - _EPOCH) // _MICROSECOND
+    return value
+
+
+def _text(value: str) -> str | bytes:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogatepass")
     return value
 
 

@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import islice, repeat
 from operator import itemgetter
 from pathlib import Path
@@ -97,8 +98,7 @@ class SqliteReader:
     def _ns(self, namespace: Namespace) -> int:
         """The namespace's row, -1 where it has none."""
         if namespace not in self._known:
-            name = json.dumps(check_namespace(namespace))
-            found = self._db.one("SELECT id FROM namespaces WHERE name = ?", [name])
+            found = self._db.one("SELECT id FROM namespaces WHERE name = ?", [_name(namespace)])
             if found is None:
                 return -1
             self._known[namespace] = found
@@ -280,7 +280,7 @@ class SqliteWriter(SqliteReader):
         self._db.run(
             "INSERT INTO namespaces (name, last_change, born, floor)"
             " SELECT ?, 0, last_change, 0 FROM namespaces WHERE id = 0",
-            [json.dumps(namespace)],
+            [_name(namespace)],
         )
         return self._ns(namespace)
 
@@ -450,6 +450,11 @@ class SqliteWriter(SqliteReader):
             [cut],
         )
         self._db.run("DELETE FROM changes WHERE seq <= ?", [cut])
+
+
+@lru_cache(maxsize=1024)
+def _name(namespace: Namespace) -> str:
+    return json.dumps(check_namespace(namespace))
 
 
 def _edge_row(edge: Edge) -> tuple[Any, ...]:
