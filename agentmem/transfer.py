@@ -17,15 +17,17 @@ from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal, get_args, get_origin, get_type_hints
 
 from agentmem.backends.records import FIELDS, KINDS
+from agentmem.backends.sqlite_files import sync_directory
 from agentmem.backends.sqlite_restore import restore
 from agentmem.clock import utc_now
 from agentmem.embedqueue import check_identity, identity_of, record_identity
 from agentmem.errors import ConflictError, FormatError, StoreError
 from agentmem.interfaces import Backend, Clock, EmbedderIdentity, Matrix, Reader, Writer
 from agentmem.ledger import embed_job
+from agentmem.namespaces import check_namespace
 from agentmem.types import Edge, Kind, Namespace
 
 __all__ = ["copies", "export_records", "import_records", "remember_copy", "restore"]
@@ -33,6 +35,10 @@ __all__ = ["copies", "export_records", "import_records", "remember_copy", "resto
 FORMAT, VERSION = "agentmem export", 1
 _COPIES = "copies"
 _VECTORED: tuple[Kind, ...] = ("turn", "thought")
+_CHOICES: dict[type[Any], dict[str, tuple[Any, ...]]] = {
+    cls: {name: get_args(hint) for name, hint in get_type_hints(cls).items() if get_origin(hint) is Literal}
+    for cls in (*KINDS.values(), Edge)
+}
 _TIMES = frozenset(f.name for cls in KINDS.values() for f in fields(cls) if "datetime" in str(f.type))
 
 
@@ -71,6 +77,7 @@ def _whole_file(path: Path) -> Iterator[IO[str]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)
+        sync_directory(path.absolute().parent)
     except OSError as error:
         raise StoreError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
     finally:
@@ -127,11 +134,11 @@ def import_records(backend: Backend, path: Path, *, namespace: Namespace | None 
     embedder's, ConflictError where other records stand in the places of these.
     """
     head = _check_file(path)
-    target = namespace or tuple(head["namespace"])
     with backend.write() as writer:
-        _adopt(writer, head)
-        reading = _Import(writer, target, Counter())
+        number = 1
         try:
+            _adopt(writer, head)
+            reading = _Import(writer, check_namespace(namespace or head["namespace"]), Counter(), _dimension(head))
             for number, line in _read(path):
                 if number > 1 and "end" not in line:
                     reading.take(line)
@@ -145,6 +152,10 @@ def import_records(backend: Backend, path: Path, *, namespace: Namespace | None 
                 f"{path}: does not fit beside what is there ({error}); give another --namespace"
             ) from error
     return dict(reading.counts)
+
+
+def _dimension(head: Mapping[str, Any]) -> int | None:
+    return None if head["embedder"] is None else int(head["embedder"]["dimension"])
 
 
 def _adopt(writer: Writer, head: Mapping[str, Any]) -> None:
@@ -161,10 +172,11 @@ def _adopt(writer: Writer, head: Mapping[str, Any]) -> None:
 class _Import:
     """Stores lines in the order of the file, in batches of one kind."""
 
-    def __init__(self, writer: Writer, namespace: Namespace, counts: Counter[str]) -> None:
+    def __init__(self, writer: Writer, namespace: Namespace, counts: Counter[str], dimension: int | None) -> None:
         self._writer = writer
         self._namespace = namespace
         self.counts = counts
+        self._dimension = dimension
         self._batch: list[dict[str, Any]] = []
         self._fresh: set[str] = set()
         self._embedded: set[str] = set()
@@ -205,14 +217,17 @@ class _Import:
         self.counts[kind] += len(fresh)
 
     def _store_edges(self, batch: list[dict[str, Any]]) -> None:
-        edges = [Edge(**{name: value for name, value in line.items() if name != "kind"}) for line in batch]
+        edges = [Edge(**{name: _value(Edge, name, line[name]) for name in line if name != "kind"}) for line in batch]
         self._writer.link((e for e in edges if e.child in self._fresh), namespace=self._namespace)
 
     def _store_vectors(self, batch: list[dict[str, Any]]) -> None:
         wanted = [line for line in batch if line["id"] in self._fresh]
         ids = [line["id"] for line in wanted]
         if ids:
-            self._writer.set_vectors(batch[0]["of"], ids, _matrix(wanted), namespace=self._namespace)
+            matrix = _matrix(wanted)
+            if matrix.shape[1] != self._dimension:
+                raise ValueError(f"a vector of {matrix.shape[1]} numbers, not {self._dimension}")
+            self._writer.set_vectors(batch[0]["of"], ids, matrix, namespace=self._namespace)
             self._embedded.update(ids)
 
 
@@ -228,12 +243,14 @@ def _matrix(lines: Iterable[Mapping[str, Any]]) -> Matrix:
 
 
 def _record(kind: Kind, line: Mapping[str, Any], namespace: Namespace) -> Any:
-    values = {name: _value(name, line[name]) for name in FIELDS[kind] if name != "namespace"}
+    values = {name: _value(KINDS[kind], name, line[name]) for name in FIELDS[kind] if name != "namespace"}
     record = KINDS[kind](**values, namespace=namespace)
     return replace(record, lease_until=None) if kind == "job" else record
 
 
-def _value(name: str, value: Any) -> Any:
+def _value(cls: type[Any], name: str, value: Any) -> Any:
+    if value not in _CHOICES[cls].get(name, (value,)):
+        raise ValueError(f"{name} is {value!r}")
     if name in _TIMES and value is not None:
         return datetime.fromisoformat(value)
     return tuple(value) if name == "parts" else value
@@ -263,7 +280,7 @@ def _check_file(path: Path) -> dict[str, Any]:
         raise FormatError(f"{path}, line {max(lines, 1)}: cannot be read ({error}); export it anew") from error
     if head is None or not isinstance(end, dict) or "sha256" not in end:
         raise FormatError(f"{path}: is cut off after line {lines}: its last line is missing; export it anew")
-    if (end["sha256"], end["lines"]) != (seen.hexdigest(), lines - 1):
+    if (end["sha256"], end.get("lines")) != (seen.hexdigest(), lines - 1):
         raise FormatError(f"{path}: was changed or damaged since it was written; export it anew")
     return head
 
@@ -275,6 +292,6 @@ def _check_head(path: Path, text: bytes) -> dict[str, Any]:
         head = None
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise FormatError(f"{path}: is not an agentmem export; to read a conversation, use `agentmem ingest`")
-    if head["version"] > VERSION:
-        raise FormatError(f"{path}: was written by a newer agentmem (version {head['version']}); update agentmem")
+    if head.get("version") != VERSION:
+        raise FormatError(f"{path}: was written by a newer agentmem (version {head.get('version')}); update agentmem")
     return head

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from agentmem.config import Settings
 from agentmem.embed import load_embedder
-from agentmem.errors import AgentmemError, ConflictError, FormatError, StoreBusyError, StoreForeignError
+from agentmem.errors import AgentmemError, ConflictError, FormatError, InputError, StoreBusyError, StoreForeignError
 from agentmem.memory import Memory
 from agentmem.transfer import export_records, import_records, restore
 from agentmem.types import Kind, NewTurn
@@ -182,3 +184,53 @@ def test_restore_waits_for_others_to_close(tmp_path: Path) -> None:
             restore(copy, store)
         other.communicate(b"")
     restore(copy, store)
+
+
+HARM: dict[str, tuple[int, Callable[[str], str]]] = {
+    "a role": (3, lambda line: line.replace('"role":"user"', '"role":"god"')),
+    "a time": (3, lambda line: line.replace('"recorded_at":"2', '"recorded_at":"x2')),
+    "a field": (4, lambda line: line.replace('"session":', '"sitting":')),
+    "a kind": (2, lambda line: line.replace('"kind":"turn"', '"kind":"tune"')),
+    "an edge": (-2, lambda line: line.replace('"kind":', '"kin":').replace('"relation":', '"relative":')),
+    "the embedder": (0, lambda line: line.replace('"embedder":null', '"embedder":{"maker":"x"}')),
+    "the namespace": (0, lambda line: line.replace('"namespace":["ada"]', '"namespace":[""]')),
+}
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_a_forged_line_is_refused_whole(tmp_path: Path, harm: str) -> None:
+    """Its digest is right: only reading it shows that it cannot have been written by `export`."""
+    path = tmp_path / "out.jsonl"
+    with opened(tmp_path / "a.db") as a:
+        fill(a)
+        export_records(a.backend, path, namespace=NS)
+    lines = path.read_text().splitlines(keepends=True)
+    place, change = HARM[harm]
+    forged = change(lines[place])
+    assert forged != lines[place]
+    lines[place] = forged
+    whole = "".join(lines[:-1])
+    end = {"end": True, "lines": len(lines) - 1, "sha256": hashlib.sha256(whole.encode()).hexdigest()}
+    path.write_text(whole + json.dumps(end) + "\n")
+    with opened(tmp_path / "b.db") as b:
+        with pytest.raises(InputError) as caught:
+            import_records(b.backend, path)
+        assert "\n" not in str(caught.value)
+        assert b.namespaces() == []
+
+
+def test_vectors_of_another_size_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    with Memory(tmp_path / "a.db", embedder=load_embedder(), settings=Settings()) as a:
+        fill(a)
+        a.flush()
+        export_records(a.backend, path, namespace=NS)
+    lines = path.read_text().splitlines(keepends=True)
+    lines[0] = lines[0].replace('"dimension":384', '"dimension":383')
+    whole = "".join(lines[:-1])
+    end = {"end": True, "lines": len(lines) - 1, "sha256": hashlib.sha256(whole.encode()).hexdigest()}
+    path.write_text(whole + json.dumps(end) + "\n")
+    with opened(tmp_path / "b.db") as b:
+        with pytest.raises(FormatError, match="384 numbers, not 383"):
+            import_records(b.backend, path)
+        assert b.namespaces() == []
