@@ -69,6 +69,9 @@ def guard(run: Callable[[], Any]) -> int:
         code = run()
     except AgentmemError as error:
         return _fail(str(error), error.exit_code, error)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
     except click.UsageError as error:
         return _fail(_usage(error), error.exit_code, error)
     except click.ClickException as error:

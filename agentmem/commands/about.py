@@ -46,10 +46,14 @@ def _able(abilities: Abilities) -> str:
     return ", ".join(has) or "nothing beyond the mandatory"
 
 
-@click.group()
+@click.group(invoke_without_command=True)
+@json_option
 @common
-def settings(call: Call) -> None:
+@click.pass_context
+def settings(ctx: click.Context, _call: Call) -> None:
     """The settings, and where they come from."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(show_settings)
 
 
 @settings.command("show")

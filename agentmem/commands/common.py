@@ -91,7 +91,7 @@ def _take(ctx: click.Context, kwargs: dict[str, Any]) -> Call:
     outer = ctx.obj if isinstance(ctx.obj, Call) else Call()
     given = {name: value for name in ("store", "namespace") if (value := kwargs.pop(name)) is not None}
     verbose = kwargs.pop("verbose") or outer.verbose
-    call = Call({**outer.overrides, **given}, verbose, kwargs.pop("as_json", False))
+    call = Call({**outer.overrides, **given}, verbose, kwargs.pop("as_json", False) or outer.as_json)
     ctx.obj = call
     logs.set_up(verbose=verbose)
     return call

@@ -86,10 +86,10 @@ _LONGEST = 400
 @json_option
 @common
 @click.pass_context
-def sessions(ctx: click.Context, call: Call) -> None:
+def sessions(ctx: click.Context, _call: Call) -> None:
     """List the sessions, or show one."""
     if ctx.invoked_subcommand is None:
-        _list_sessions(call)
+        ctx.invoke(list_sessions)
 
 
 @sessions.command("list")
@@ -97,10 +97,6 @@ def sessions(ctx: click.Context, call: Call) -> None:
 @common
 def list_sessions(call: Call) -> None:
     """List the sessions, the latest first."""
-    _list_sessions(call)
-
-
-def _list_sessions(call: Call) -> None:
     with call.memory() as memory:
         found = memory.sessions(namespace=call.namespace)
     if call.as_json:

@@ -23,10 +23,14 @@ _SOON = 256
 """So much waiting work is done along with a new thought; more is left to `reindex` or the next talk."""
 
 
-@click.group()
+@click.group(invoke_without_command=True)
+@json_option
 @common
-def thoughts(call: Call) -> None:
+@click.pass_context
+def thoughts(ctx: click.Context, _call: Call) -> None:
     """Remembered statements: list, add, change."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_thoughts)
 
 
 @thoughts.command("list")

@@ -336,6 +336,22 @@ def test_settings_show_tells_where_they_come_from(run: Run, monkeypatch: pytest.
     assert "sesame" not in result.stdout
 
 
+def test_a_group_alone_lists(run: Run, chat_file: Path) -> None:
+    ok(run("ingest", chat_file, "--no-embed", "--json"))
+    add(run, "Maya likes tea.")
+    assert len(ok(run("thoughts", "--json"))["thoughts"]) == 1
+    assert len(ok(run("sessions", "--json"))["sessions"]) == 1
+    assert "Maya likes tea." in run("thoughts").stdout
+    assert "busy_timeout_seconds" in run("settings").stdout
+
+
+def test_no_command_shows_the_help_as_it_is() -> None:
+    result = CliRunner().invoke(cli, [])
+    assert result.exit_code == 2
+    assert "\nCommands:\n" in result.stderr
+    assert result.stdout == ""
+
+
 def test_plugins_are_listed(run: Run) -> None:
     found = ok(run("plugins", "--json"))["plugins"]
     assert found[0]["backends"]["sqlite"]["durable"] is True
