@@ -77,8 +77,8 @@ class Memory:
         from agentmem.recall import RecallEngine
 
         self.settings = settings or load_settings()
-        self.backend = self._open(self.settings.store if store is None else store, create)
         self._clock = clock
+        self.backend = self._open(self.settings.store if store is None else store, create)
         self._engine = RecallEngine(self.backend, clock=clock)
         self._queue = EmbedQueue(self.backend, self._engine, self._loader(embedder))
         self._closed = False
@@ -89,7 +89,7 @@ class Memory:
         from agentmem.plugins import open_store
 
         if isinstance(store, (str, Path)):
-            return open_store(str(store), self.settings, create=create)
+            return open_store(str(store), self.settings, create=create, clock=self._clock)
         return store
 
     def _loader(self, embedder: Embedder | str | None) -> Any:
