@@ -68,6 +68,9 @@ class Names:
         """The number of a name, NOBODY where nothing bears it."""
         return self._numbers.get(name, NOBODY)
 
+    def name(self, number: int) -> str:
+        return self._names.get(number, "")
+
     def items(self) -> Iterable[tuple[str, int]]:
         return self._numbers.items()
 
@@ -255,6 +258,15 @@ class NamespaceCache:
             spans = [(span.session, span.first, span.last) for span in self._spans.values()]
             self._layout = lay_out(self.columns["session"], self.columns["seq"], self.live[: len(self)], spans)
         return self._layout
+
+    def repeating(self, asked: Sequence[str]) -> list[int]:
+        """The turns that hold these distinct stems and, but for their speaker's name, nothing else."""
+        found = (doc for doc in self.postings.holding_all(asked) if self.columns["kind"][doc] == TURN)
+        return [doc for doc in found if len(self.postings.signature(doc)) - len(asked) == self._label(doc, asked)]
+
+    def _label(self, doc: int, asked: Sequence[str]) -> int:
+        """How many stems besides those asked a turn's speaker adds to it."""
+        return len(set(stems(self.speakers.name(int(self.columns["speaker"][doc])))) - set(asked))
 
     def speakers_named(self, asked: frozenset[str]) -> dict[int, str]:
         """The speakers, by number, of whose name a word is among those asked."""

@@ -39,6 +39,17 @@ class Layout:
     session: Numbers
     sessions: int
 
+    def without(self, docs: Sequence[int]) -> Layout:
+        """The same with these documents standing alone, those around them side by side."""
+        before, after, chunk, session = (a.copy() for a in (self.before, self.after, self.chunk, self.session))
+        for doc in docs:
+            left, right = before[doc], after[doc]
+            after[left] = right if right != doc else left
+            before[right] = left if left != doc else right
+            before[doc] = after[doc] = doc
+            chunk[doc] = session[doc] = -1
+        return Layout(before, after, chunk, self.chunks, session, self.sessions)
+
 
 def lay_out(
     session: NDArray[np.int32],

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.cache import ROLES, THOUGHT, NamespaceCache
-from agentmem.episodes import key_relevance
+from agentmem.episodes import Layout, key_relevance
 from agentmem.text import STOP_WORDS, stems, words
 
 Scores = NDArray[np.float32]
@@ -88,7 +88,7 @@ class Fused:
 
 def fuse(cache: NamespaceCache, query: Query, weights: Weights = DEFAULT) -> Fused:
     """Score every document of a namespace against a query. The caller holds the cache's lock."""
-    postings, layout, size = cache.postings, cache.layout(), len(cache)
+    postings, layout, size = cache.postings, _layout(cache, query), len(cache)
     cosine = _cosine(cache, query, size)
     whole = np.float32(sum(max(postings.idf(stem), COMMON) for stem in query.stems) or 1.0)
     bm25, coverage = postings.scores(query.stems, size), postings.coverage(query.stems, size)
@@ -105,6 +105,15 @@ def fuse(cache: NamespaceCache, query: Query, weights: Weights = DEFAULT) -> Fus
     }
     score: Scores = np.sum(np.stack(list(contributions.values())), axis=0)
     return Fused(contributions, score, cosine)
+
+
+def _layout(cache: NamespaceCache, query: Query) -> Layout:
+    """The layout without turns that only repeat the query.
+
+    A question that was asked before, or is being asked now, says nothing about what stands around it.
+    """
+    repeating = cache.repeating(query.stems)
+    return cache.layout().without(repeating) if repeating else cache.layout()
 
 
 def _cosine(cache: NamespaceCache, query: Query, size: int) -> Scores:

@@ -52,6 +52,16 @@ def test_a_chunk_is_as_relevant_as_its_best_turn() -> None:
     np.testing.assert_allclose(key_relevance(scores, layout), [0.9, 0.9, 0.1, 0.4])
 
 
+def test_what_is_taken_out_of_a_layout_stands_alone_and_the_rest_closes_up() -> None:
+    layout = _laid_out([0] * 4, range(4), [(0, 0, FAR)])
+    inner = layout.without([1, 2])
+    assert (inner.before.tolist(), inner.after.tolist()) == ([0, 1, 2, 0], [3, 1, 2, 3])
+    assert inner.chunk.tolist() == [0, -1, -1, 0]
+    ends = layout.without([0, 3])
+    assert (ends.before.tolist(), ends.after.tolist()) == ([0, 1, 1, 3], [0, 2, 2, 3])
+    assert layout.before.tolist() == [0, 0, 1, 2]
+
+
 def test_nothing_can_be_laid_out() -> None:
     layout = _laid_out([], [], [(0, 0, 3)])
     assert (layout.chunks, layout.sessions, len(key_relevance(np.zeros(0, np.float32), layout))) == (0, 0, 0)

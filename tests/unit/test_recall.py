@@ -146,6 +146,18 @@ def test_a_turn_is_lifted_by_its_neighbours_also_when_they_arrive_late(bench: Be
     assert found.index("An Alsatian indeed") < found.index("An Alsatian")
 
 
+def test_asking_does_not_lift_what_stands_around_the_question(bench: Bench) -> None:
+    bench.add(_turn("The heron nested by the mill", 0, session="a"), _turn("Good weather today", 0, session="b"))
+    bench.add(*(_turn(f"talk of matter {n}", 0, session=f"other {n}") for n in range(20)))
+    query = "Where did the heron nest?"
+    before = {item.text: item.score for item in bench.ask(query, kinds=("turn",))}
+    bench.add(_turn(query, 1, session="b"), _turn("where did the heron nest", 2, session="b", speaker="Ann"))
+    after = {item.text: item.score for item in bench.ask(query)}
+    assert "Good weather today" not in after
+    assert after[query] > 0
+    assert after["The heron nested by the mill"] == pytest.approx(before["The heron nested by the mill"], rel=0.3)
+
+
 def test_first_person_questions_prefer_what_the_user_said(bench: Bench) -> None:
     bench.add(
         _turn("deadline plan: the deadline", role="assistant", session="a"), _turn("deadline is in June", session="b")
