@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from textual.widgets import Markdown
+from textual.widgets import Markdown, Static
 
 from agentmem.errors import ModelError
 from agentmem.memory import Memory
 from agentmem_tui.app import ChatApp
+from agentmem_tui.screens.around import AroundScreen
+from agentmem_tui.screens.forget import ForgetScreen
 from agentmem_tui.widgets.answer import Answer
 from agentmem_tui.widgets.prompt import Prompt
+from agentmem_tui.widgets.recalled import RecalledList
 from agentmem_tui.widgets.said import Said
 from agentmem_tui.widgets.status_bar import StatusBar
 from tests.tui.conftest import NAMESPACE, SIZE, notices, recalled, say, shown, transcript, until
@@ -130,6 +133,31 @@ async def test_markup_and_escapes_are_shown_never_obeyed(chat: Chat, memory: Mem
         picture = pilot.app.export_screenshot(simplify=True)
         assert "\x1b" not in picture
         assert "&lt;b&gt;tag&lt;/b&gt;" in picture.replace("&#160;", " ")
+        pilot.app.screen.query_one(RecalledList).focus()
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, AroundScreen) and "[bold red]" in shown(pilot))
+        await pilot.press("f")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ForgetScreen) and "[bold red]" in shown(pilot))
+
+
+async def test_a_link_in_an_answer_is_copied_and_not_followed(chat: Chat) -> None:
+    app = chat("See [the page](http://example.org/a).")
+    async with app.run_test(size=SIZE) as pilot:
+        answer = await say(pilot, "Where is it?")
+        markdown = answer.query_one(Markdown)
+        markdown.post_message(Markdown.LinkClicked(markdown, "http://example.org/a"))
+        await until(pilot, lambda: app.clipboard == "http://example.org/a")
+
+
+async def test_without_colour_the_selected_answer_still_shows(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = chat("One.", "Two.")
+    async with app.run_test(size=SIZE) as pilot:
+        assert app.no_color
+        await say(pilot, "First?")
+        await say(pilot, "Second?")
+        lines = [str(line.render()) for line in app.screen.query(".note").results(Static)]
+        assert [line[0] for line in lines] == ["◇", "◆"]
 
 
 async def test_prompt_takes_several_lines_and_goes_through_what_was_said(chat: Chat, memory: Memory) -> None:

@@ -103,6 +103,15 @@ async def test_a_thought_opens_at_the_turn_it_came_from(chat: Chat, memory: Memo
         assert FACT in shown(pilot)
 
 
+async def test_a_thought_without_source_says_so(chat: Chat, memory: Memory) -> None:
+    memory.insert(FACT, namespace=NAMESPACE)
+    async with chat(session="s").run_test(size=SIZE) as pilot:
+        await say(pilot, "Which dose did my doctor raise?")
+        pilot.app.screen.query_one(RecalledList).focus()
+        await pilot.press("enter")
+        await until(pilot, lambda: "No turn is kept that this came from." in shown(pilot))
+
+
 async def test_going_back_to_a_session(chat: Chat, memory: Memory) -> None:
     memory.observe("user", "In the old one.", namespace=NAMESPACE, session="old")
     async with chat("Yes.", session="s").run_test(size=SIZE) as pilot:

@@ -140,7 +140,7 @@ class ChatScreen(Screen[None]):
         bar, talk = self.query_one(StatusBar), self._conversation
         bar.model, bar.place = talk.chosen.label, "/".join(talk.namespace)
         if talk.memory.embedder_state == "failed" != bar.embedder and talk.memory.embedder_error:
-            self.notify(talk.memory.embedder_error, title="Recall by words only", severity="warning", markup=False)
+            self.notify(talk.memory.embedder_error, title="The embedder failed", severity="warning", markup=False)
         bar.embedder = talk.memory.embedder_state
         bar.waiting = await asyncio.to_thread(talk.waiting)
 

@@ -13,7 +13,7 @@ _EMBEDDER = {
     "idle": "embedder not needed yet",
     "loading": "embedder loading…",
     "ready": "embedder ready",
-    "failed": "embedder failed: words only",
+    "failed": "embedder failed",
 }
 _PRIVATE = Content.styled("PRIVATE: nothing is remembered", "bold $text-warning")
 
