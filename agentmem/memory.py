@@ -413,7 +413,7 @@ class Memory:
         """Embed everything anew with this memory's embedder, whatever the vectors came from. Resumable: what was not
         reached stays queued for the next `flush`."""
         embedder = self._queue.adopt()
-        resuming = bool(self.backend.jobs(task="embed"))
+        resuming = bool(self.backend.jobs(task="embed", state="queued"))
         with self.backend.write() as writer:
             if embedqueue.identity_of(writer) != embedder.identity or not resuming:
                 embedqueue.queue_all(writer, self._clock())

@@ -49,3 +49,20 @@ def test_an_interrupted_flush_keeps_its_work_and_gives_the_rest_back(tmp_path: P
         assert all(job.lease_until is None for job in left)
         memory.flush()
         assert memory.stats(namespace=ME).waiting == 0
+
+
+class Failing(Interrupting):
+    def encode(self, texts: Sequence[str]) -> Matrix:
+        raise ValueError(f"none of {len(texts)} texts is good enough")
+
+
+def test_what_could_not_be_embedded_is_parked_and_reindex_tries_again(tmp_path: Path) -> None:
+    store = str(tmp_path / "m.db")
+    with Memory(store, embedder=Failing(0), settings=Settings(store=store)) as memory:
+        memory.observe("user", "hello there", namespace=ME)
+        memory.flush()
+        assert memory.stats(namespace=ME).parked == 1
+    with Memory(store, embedder=Interrupting(9), settings=Settings(store=store)) as memory:
+        memory.reindex()
+        stats = memory.stats(namespace=ME)
+    assert (stats.waiting, stats.parked) == (0, 0)
