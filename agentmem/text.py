@@ -47,14 +47,18 @@ def words(text: str) -> list[str]:
     come as overlapping pairs, since nothing stands between their words.
     """
     folded = unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'")
-    return [word for token in _TOKEN.findall(folded) for word in _open(token)]
+    found: list[str] = []
+    for token in _TOKEN.findall(folded):
+        if token.isascii() and token.isalnum():  # nearly all: a generator for each would take longer than the rest
+            found.append(token)
+        else:
+            found.extend(_open(token))
+    return found
 
 
 def _open(token: str) -> Iterator[str]:
     if token[0].isdigit():
         yield token.replace(",", "")
-    elif token.isascii() and "'" not in token:
-        yield token
     elif token.endswith("n't"):
         yield "not"
     elif _CJK.fullmatch(token):

@@ -195,6 +195,16 @@ def test_two_who_say_the_same_are_two(bench: Bench) -> None:
     assert len(bench.ask("dog")) == 2
 
 
+def test_scores_of_two_namespaces_can_be_ranked_together(bench: Bench) -> None:
+    other = ("tests", "other")
+    bench.add(
+        *(_turn(text, n) for n, text in enumerate(["The heron nested by the mill", "Pasta tonight", "A new bike"]))
+    )
+    bench.add(_turn("The mill is closed", namespace=other), _turn("The mill burnt down", 1, namespace=other))
+    query = "Where did the heron nest?"
+    assert bench.ask(query)[0].score > 1.5 * max([i.score for i in bench.ask(query + " mill", namespace=other)])
+
+
 def test_the_budget_is_kept_and_filled_with_what_fits(bench: Bench) -> None:
     bench.add(_turn("tea " * 400, 0), _turn("tea at four", 1), _turn("more tea at five", 2))
     assert len(bench.ask("tea")) == 3
