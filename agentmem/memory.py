@@ -190,10 +190,16 @@ class Memory:
         return turn
 
     def record_recalled(self, answer_id: str, items: Sequence[tuple[Kind, str]], *, namespace: Namespace) -> None:
-        """Note which records stood in the prompt of an answer, so that forgetting one of them can find the answer."""
-        edges = (Edge("turn", answer_id, kind, item, "recalled") for kind, item in items)
+        """Note which records stood in the prompt of an answer, so that forgetting one of them can find the answer.
+
+        What is not there (forgotten meanwhile, or of another namespace) is passed over.
+        """
+        namespace, named = check_namespace(namespace), [("turn", answer_id), *items]
         with self.backend.write() as writer:
-            writer.link(edges, namespace=check_namespace(namespace))
+            ids = {kind: [i for k, i in named if k == kind] for kind, _ in named}
+            there = {record.id for kind in ids for record in writer.get(kind, ids[kind], namespace=namespace)}
+            edges = (Edge("turn", answer_id, kind, i, "recalled") for kind, i in items if {i, answer_id} <= there)
+            writer.link(edges, namespace=namespace)
 
     def get_turn(self, turn_id: str, *, namespace: Namespace) -> Turn:
         with self.backend.read() as reader:

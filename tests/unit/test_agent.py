@@ -452,3 +452,16 @@ def test_the_agent_answers_by_words_while_the_embedder_comes_up(monkeypatch: pyt
         slow.ready.set()
         agent.wait = None
         assert agent.ask("What is my boat called?").recollection.dense is True
+
+
+def test_forgetting_while_the_model_speaks_leaves_no_loose_ends(memory: Memory) -> None:
+    talk(memory, "Noted.")[0].ask("My boat is called Pequod.")
+    (boat,) = [turn for turn in memory.turns(namespace=NS) if turn.role == "user"]
+
+    def forget(_messages: list[BaseMessage]) -> str:
+        memory.forget([boat.id], namespace=NS)
+        return "Something with P."
+
+    answer = talk(memory, forget)[0].ask("What is my boat called?")
+    assert boat.id in {item.id for item in answer.recollection.items}
+    assert boat.id not in edges_of(memory, answer.turn)
