@@ -1,24 +1,33 @@
-"""An answer: Markdown as it streams in, and below it a line that leads to what was recalled for it."""
+"""An answer: Markdown as it streams in, and below it a line that leads to what was recalled for it.
+
+Markdown is imported by the first answer: the app is on screen before that.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from markdown_it import MarkdownIt
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 from textual.reactive import reactive
-from textual.widgets import Markdown, Static
-from textual.widgets.markdown import MarkdownStream
+from textual.widgets import Static
 
 from agentmem.types import RecallItem
 from agentmem_tui.printable import literal, printable
 from agentmem_tui.widgets.said import heading
 
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from textual.widgets import Markdown
+    from textual.widgets.markdown import MarkdownStream
+
 
 def _parser() -> MarkdownIt:
     """GitHub's Markdown, but HTML is text like any other: Textual would leave it out."""
+    from markdown_it import MarkdownIt
+
     return MarkdownIt("gfm-like", {"html": False})
 
 
@@ -44,6 +53,8 @@ class Answer(Vertical):
         self.set_reactive(Answer.note, note)
 
     def compose(self) -> ComposeResult:
+        from textual.widgets import Markdown
+
         yield Static(heading("agentmem", self._at), classes="heading")
         # A link is copied, not followed: opening a browser would leave the machine.
         yield Markdown(self._source(self._text), parser_factory=_parser, open_links=False)
@@ -53,7 +64,8 @@ class Answer(Vertical):
         """Show the next piece of the answer."""
         self._text += piece
         if self._stream is None:
-            self._stream = Markdown.get_stream(self.query_one(Markdown))
+            markdown = self._markdown()
+            self._stream = markdown.get_stream(markdown)
         await self._stream.write(self._source(piece))
 
     async def finish(self) -> None:
@@ -62,7 +74,12 @@ class Answer(Vertical):
             return
         await self._stream.stop()
         self._stream = None
-        await self.query_one(Markdown).update(self._source(self._text))
+        await self._markdown().update(self._source(self._text))
+
+    def _markdown(self) -> Markdown:
+        from textual.widgets import Markdown
+
+        return self.query_one(Markdown)
 
     def _source(self, text: str) -> str:
         return literal(text) if self.quoting else printable(text)
