@@ -54,6 +54,15 @@ async def test_history_and_what_was_recalled_survive_a_restart(chat: Chat, memor
         assert pilot.app.screen.query_one(Prompt).text == "Where did I move in May?"
 
 
+async def test_what_the_stand_in_recalled_from_this_session_survives_too(chat: Chat) -> None:
+    async with chat(session="s").run_test(size=SIZE) as pilot:
+        await say(pilot, "I moved to Lisbon in May.")
+        await say(pilot, "Where did I move in May?")
+        assert recalled(pilot) == ["I moved to Lisbon in May."]
+    async with chat(session="s").run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: recalled(pilot) == ["I moved to Lisbon in May."])
+
+
 async def test_another_session_remembers(chat: Chat) -> None:
     async with chat().run_test(size=SIZE) as pilot:
         await say(pilot, "I moved to Lisbon in May.")

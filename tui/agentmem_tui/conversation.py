@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from agentmem.clock import utc_now
 from agentmem.ids import new_id
+from agentmem.models.extractive import STAND_IN
 from agentmem.types import ForgetPlan, Namespace, RecallItem, Receipt, SessionInfo, Thought, Turn
 
 if TYPE_CHECKING:
@@ -176,8 +177,11 @@ class Conversation:
 
 
 def _stood_before(turn: Turn, answer: Turn) -> bool:
+    """Whether the turn is the question itself, or was shown to a model as the conversation so far."""
     from agentmem.agent import HISTORY_TURNS
 
+    if turn.id == answer.parent_id or answer.metadata.get("model") == STAND_IN:
+        return turn.id == answer.parent_id
     return turn.session == answer.session and 0 < answer.seq - turn.seq <= HISTORY_TURNS + 1
 
 
