@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,7 @@ class MemoryMachine(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.store = str(Path(self.folder.name) / "memory.db")
-        self.models: dict[Namespace, Model] = defaultdict(Model)
+        self.models = {namespace: Model() for namespace in NAMESPACES}
         self.words = 0
         self.memory = self.open()
         self.other = self.open()
