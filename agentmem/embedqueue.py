@@ -62,6 +62,20 @@ def check_identity(reader: Reader, identity: EmbedderIdentity) -> None:
         )
 
 
+def encode(embedder: Embedder, texts: Sequence[str]) -> Matrix:
+    """The texts' vectors. Raises EmbedderError where the embedder fails on one of them, or gives what is no number."""
+    import numpy as np
+
+    try:
+        vectors = embedder.encode(texts)
+    except (ValueError, RuntimeError, MemoryError) as error:
+        # The message of a foreign error could quote the text; its type cannot.
+        raise EmbedderError(f"embedding failed: {type(error).__name__}") from error
+    if not np.isfinite(vectors).all():
+        raise EmbedderError("embedding failed: the vector is not finite")
+    return vectors
+
+
 def queue_all(writer: Writer, now: datetime) -> None:
     """Drop every vector, and queue every record to be embedded anew."""
     kinds: tuple[Kind, ...] = ("turn", "thought")
@@ -141,8 +155,8 @@ class EmbedQueue:
 
     def work(self, limit: int, progress: Progress | None = None) -> int:
         """Embed at most `limit` waiting records; return how many jobs were taken off the queue."""
-        embedder = self.embedder(wait=0)
-        if embedder is None:
+        embedder = self._embedder
+        if embedder is None or self.state != "ready":
             return 0
         jobs = self._backend.claim("embed", limit=limit, lease_seconds=_LEASE_SECONDS + limit / 20)
         done = 0
@@ -184,8 +198,8 @@ class EmbedQueue:
             records = reader.get(kind, [job.target for job in jobs], namespace=namespace)
         ids = [record.id for record in records]
         try:
-            vectors = embedder.encode([_text_of(record) for record in records])
-        except (ValueError, RuntimeError, MemoryError) as error:
+            vectors = encode(embedder, [_text_of(record) for record in records])
+        except EmbedderError as error:
             self._retry_singly(embedder, jobs, error)
             return
         with self._backend.write() as writer:
@@ -196,13 +210,13 @@ class EmbedQueue:
         if kind == "thought":
             self._link_similar(ids, vectors, namespace)
 
-    def _retry_singly(self, embedder: Embedder, jobs: Sequence[Job], error: Exception) -> None:
+    def _retry_singly(self, embedder: Embedder, jobs: Sequence[Job], error: EmbedderError) -> None:
         """One text that cannot be embedded must not keep the others waiting: it is parked with the reason."""
         if len(jobs) > 1:
             for job in jobs:
                 self._embed(embedder, [job])
             return
-        parked = replace(jobs[0], state="parked", reason=f"embedding failed: {type(error).__name__}", lease_until=None)
+        parked = replace(jobs[0], state="parked", reason=str(error), lease_until=None)
         with self._backend.write() as writer:
             writer.replace([parked])
 
@@ -229,6 +243,8 @@ class EmbedQueue:
             try:
                 while not self._stopping.is_set() and self.work(_BATCH):
                     pass
+            except StoreClosedError:
+                return
             except AgentmemError as error:
                 # The jobs stay queued: the next wake, flush or process takes them up again.
                 _log.warning("embedding paused: %s", error)

@@ -37,6 +37,7 @@ def as_parts(content: str | Sequence[Part]) -> tuple[Part, ...]:
 
 def check_turn(new: NewTurn) -> NewTurn:
     """The turn with its time in UTC. Raises InputError where it cannot be remembered."""
+    _check_types(new)
     for name, value, allowed in (
         ("role", new.role, Role),
         ("status", new.status, TurnStatus),
@@ -50,8 +51,25 @@ def check_turn(new: NewTurn) -> NewTurn:
         raise InputError("an empty turn cannot be remembered: give text, or a part of another type")
     if new.occurred_at is None:
         return new
-    zone = "floating" if new.occurred_at.tzinfo is None else new.zone
-    return replace(new, occurred_at=as_utc(new.occurred_at), zone=zone)
+    moment = as_utc(new.occurred_at)
+    return replace(new, occurred_at=moment, zone="floating" if new.occurred_at.tzinfo is None else new.zone)
+
+
+def _check_types(new: NewTurn) -> None:
+    """Callers without a type checker, and files, may give anything: what is stored must not break those who read it."""
+    for name in ("session", "zone"):
+        if not isinstance(getattr(new, name), str):
+            raise InputError(f"a turn's {name} is a string; got {getattr(new, name)!r}")
+    for name in ("speaker", "source", "external_id", "parent_id"):
+        if not isinstance(getattr(new, name), str | None):
+            raise InputError(f"a turn's {name} is a string or None; got {getattr(new, name)!r}")
+    if not isinstance(new.metadata, Mapping):
+        raise InputError(f"a turn's metadata is a mapping; got {type(new.metadata).__name__}")
+    for part in new.parts:
+        if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
+            raise InputError('a part of a turn is a mapping with a "type", such as {"type": "text", "text": "…"}')
+        if any(not isinstance(part.get(name, ""), str | None) for name in ("text", "caption")):
+            raise InputError("the text and the caption of a part are strings")
 
 
 def is_empty(new: NewTurn) -> bool:
@@ -149,6 +167,7 @@ def append_all(appender: Appender, turns: Iterable[NewTurn]) -> Observed:
     added: list[Turn] = []
     known = suppressed = empty = 0
     for new in turns:
+        _check_types(new)
         if is_empty(new):
             empty += 1
         elif find_external(writer, new, namespace=namespace) is not None:

@@ -6,6 +6,7 @@ Every method wants the namespace that it works in, a tuple of strings. Methods a
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +23,7 @@ from agentmem.clock import as_utc, utc_now
 from agentmem.config import Settings, load_settings
 from agentmem.embedqueue import EmbedQueue, Progress, State
 from agentmem.erasure import Erasure
-from agentmem.errors import InputError
+from agentmem.errors import EmbedderError, InputError
 from agentmem.interfaces import Backend, Clock, Embedder, Writer
 from agentmem.namespaces import check_namespace
 from agentmem.types import (
@@ -49,6 +50,7 @@ from agentmem.types import (
     TurnStatus,
 )
 
+_log = logging.getLogger(__name__)
 _BATCH = 500
 DEFAULT = ""
 """The embedder that the settings name."""
@@ -400,7 +402,11 @@ class Memory:
                 waiting = reader.count("job", namespace=namespace, where={"task": "embed", "state": "queued"})
             if waiting:
                 self._queue.work(_CATCH_UP)
-        return embedder.encode([query])[0]
+        try:
+            return embedqueue.encode(embedder, [query])[0]
+        except EmbedderError:
+            _log.warning("the query could not be embedded: full text answers alone")
+            return None
 
     @property
     def embedder_state(self) -> State:
@@ -417,7 +423,7 @@ class Memory:
 
     def reindex(self, *, progress: Progress | None = None) -> int:
         """Embed everything anew with this memory's embedder, whatever the vectors came from. Resumable: what was not
-        reached stays queued for the next `flush`."""
+        reached stays queued for the next `flush`. Returns how many records this thread embedded."""
         embedder = self._queue.adopt()
         resuming = bool(self.backend.jobs(task="embed", state="queued"))
         with self.backend.write() as writer:

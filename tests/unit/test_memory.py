@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
@@ -51,6 +52,25 @@ def test_bad_turn_is_refused(memory: Memory, given: dict[str, str]) -> None:
     with pytest.raises(InputError):
         memory.observe(wanted.pop("role"), wanted.pop("content"), namespace=NS, **wanted)  # type: ignore[arg-type]
     assert memory.turns(namespace=NS) == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"speaker": ["Ada"]},
+        {"parts": ("hello",)},
+        {"parts": ({"type": "text", "text": 5},)},
+        {"metadata": "x"},
+        {"occurred_at": "yesterday"},
+        {"occurred_at": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))},
+    ],
+)
+def test_malformed_turn_poisons_nothing(memory: Memory, given: dict[str, Any]) -> None:
+    new = NewTurn(**{"role": "user", "parts": ({"type": "text", "text": "hello"},), **given})
+    with pytest.raises(InputError):
+        memory.observe_many([new], namespace=NS)
+    memory.observe("user", "the red kite", namespace=NS)
+    assert len(memory.recall("kite", namespace=NS, wait=0).items) == 1
 
 
 def test_observing_twice_by_source_and_id(memory: Memory) -> None:
