@@ -12,14 +12,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from agentmem.secrets import find_secret
-
 from agentmem.clock import as_utc
 from agentmem.digests import normalise
 from agentmem.errors import ConflictError, InputError, NotFoundError, SecretError
 from agentmem.ids import new_id
 from agentmem.interfaces import Reader, Writer
 from agentmem.ledger import embed_job, is_suppressed
+from agentmem.secrets import find_secret
 from agentmem.types import Edge, Inserted, Namespace, Operation, Thought
 
 

@@ -192,8 +192,8 @@ class SessionInfo:
 class RecallItem:
     """One remembered thing, at its rank. `signals` are its contributions to `score`; `why` says them in words.
 
-    `source` is where it came from: for a turn its session, seq, role, speaker, source, external_id and metadata (a LoCoMo
-    turn's `dia_id`, a BEAM turn's `message_id`); for a thought its origin and the ids of its source turns.
+    `source` is where it came from: for a turn its session, seq, role, speaker, source, external_id and metadata (a
+    LoCoMo turn's `dia_id`, a BEAM turn's `message_id`); for a thought its origin and the ids of its source turns.
     """
 
     id: str
@@ -220,9 +220,10 @@ class Recollection:
 class ForgetPlan:
     """What a forget would do, shown before it is done; every field but `samples` holds ids.
 
-    `named` is what was asked for; `turns` and `thoughts` go because they were named or derived; `repeats` (thoughts) and `echoes` (turns, the agent's
-    answers among them) say the same again and go unless left out. `restored` thoughts come back because the merge above
-    them is dissolved. `chunks` lose their summary. `samples` maps ids to the text shown in the preview.
+    `named` is what was asked for; `turns` and `thoughts` go because they were named or derived; `repeats` (thoughts)
+    and `echoes` (turns, the agent's answers among them) say the same again and go unless left out. `restored` thoughts
+    come back because the merge above them is dissolved. `chunks` lose their summary. `samples` maps ids to the text
+    shown in the preview.
     """
 
     namespace: Namespace
@@ -241,8 +242,8 @@ class ForgetPlan:
 class Receipt:
     """Proof of a forget: ids that went by kind, what came back, and whether their bytes are gone.
 
-    `erased` is "done", or "pending" while another process's open read delays it (a queued job finishes it). `copies` are
-    exports and backups made earlier: they are the user's to remove.
+    `erased` is "done", or "pending" while another process's open read delays it (a queued job finishes it). `copies`
+    are exports and backups made earlier: they are the user's to remove.
     """
 
     forgotten: Mapping[str, tuple[str, ...]]
