@@ -155,6 +155,7 @@ class NamespaceCache:
             return None
 
     def _rebuild(self, reader: Reader) -> None:
+        self._seen = -1  # should reading fail half-way, the next refresh starts over
         self._clear()
         for kind in _KINDS:
             for record in reader.select(kind, namespace=self.namespace):

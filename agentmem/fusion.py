@@ -45,7 +45,7 @@ class Weights:
     """Of the cosine of the turn after: the answer that a turn got."""
     chunk_meaning: float = 2.7
     chunk_words: float = 2.6
-    session: float = 9.5
+    session: float = 6.0
     """Of the session's pooled words."""
     speaker: float = 2.7
     """For what a speaker said whom the query names."""
