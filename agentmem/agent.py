@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentmem import prompt
 from agentmem.clock import utc_now
-from agentmem.errors import InputError, ModelError
+from agentmem.errors import EmbedderError, InputError, ModelError
 from agentmem.ids import new_id
 from agentmem.models import chat
 from agentmem.models.extractive import STAND_IN, is_own_quote, reply
@@ -199,11 +199,20 @@ class Agent:
         wanted = self._settings.recall_items
         k = wanted + len(standing)
         while True:
-            found = self.memory.recall(text[:_LONGEST_QUERY], namespace=self.namespace, k=k, wait=self.wait)
+            found = self._find(text[:_LONGEST_QUERY], k)
             fresh = [item for item in found.items if item.id not in standing and not is_own_quote(item)]
             if len(fresh) >= wanted or len(found.items) < k:
                 return replace(found, items=tuple(fresh[:wanted]))
             k *= 3
+
+    def _find(self, query: str, k: int) -> Recollection:
+        """By words alone where the embedder failed: a conversation goes on. With `wait` None the failure is raised."""
+        try:
+            return self.memory.recall(query, namespace=self.namespace, k=k, wait=self.wait)
+        except EmbedderError:
+            if self.wait is None:
+                raise
+            return self.memory.recall(query, namespace=self.namespace, k=k, wait=0)
 
     def _note(self, exchange: _Exchange, call: ToolCall, result: ToolMessage) -> None:
         """Keep a tool's result as an untrusted turn, the call with it, and tell the model."""

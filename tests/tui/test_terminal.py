@@ -101,3 +101,15 @@ def test_a_term_signal_leaves_terminal_and_store_sound(terminal: Terminal, tmp_p
         "clear; " + shlex.join([sys.executable, "-m", "agentmem", "doctor"]) + "; echo doctor says $?", "Enter"
     )
     terminal.wait_for("doctor says 0")
+
+
+def test_a_closed_terminal_leaves_no_process_behind(terminal: Terminal, tmp_path: Path) -> None:
+    noted = tmp_path / "pid"
+    terminal.type(shlex.join(["sh", "-c", f"echo $$ > {shlex.quote(str(noted))}; exec {CHAT}"]), "Enter")
+    terminal.wait_for("Three things to try")
+    left = int(noted.read_text())
+    terminal.close()
+    until = time.monotonic() + _PATIENCE
+    while Path(f"/proc/{left}").exists():
+        assert time.monotonic() < until, "the chat went on without its terminal"
+        time.sleep(0.1)

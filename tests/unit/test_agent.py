@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from langchain_core.tools import BaseTool, tool
 
 from agentmem.agent import MAX_STEPS, Agent
 from agentmem.config import Settings
-from agentmem.errors import InputError, ModelError
+from agentmem.errors import EmbedderError, InputError, ModelError
 from agentmem.interfaces import EmbedderIdentity, Matrix
 from agentmem.memory import Memory
 from agentmem.testing.fake_model import FakeChatModel, tool_call
@@ -465,3 +466,14 @@ def test_forgetting_while_the_model_speaks_leaves_no_loose_ends(memory: Memory) 
     answer = talk(memory, forget)[0].ask("What is my boat called?")
     assert boat.id in {item.id for item in answer.recollection.items}
     assert boat.id not in edges_of(memory, answer.turn)
+
+
+def test_a_conversation_goes_on_without_its_embedder(tmp_path: Path) -> None:
+    settings = Settings(store=str(tmp_path / "m.db"), embedder="/no/such/model")
+    with Memory(settings.store, settings=settings) as memory:
+        agent = Agent(memory, namespace=NS)
+        agent.ask("My sister Ida is a nurse in Oslo.")
+        assert "Ida is a nurse" in agent.ask("What does Ida do?").text
+        agent.wait = None
+        with pytest.raises(EmbedderError, match="/no/such/model"):
+            agent.ask("What does Ida do?")

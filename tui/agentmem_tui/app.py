@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
+import threading
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -18,7 +20,8 @@ from agentmem_tui.conversation import Conversation
 from agentmem_tui.screens.chat import ChatScreen
 from agentmem_tui.tasks import said
 
-_ENDINGS = ("SIGTERM", "SIGHUP")
+_HANGUP_SECONDS = 3.0
+"""Time to leave by after the terminal went away: Textual's threads may wait for it without end."""
 
 
 class ChatApp(App[None]):
@@ -42,8 +45,15 @@ class ChatApp(App[None]):
     def on_mount(self) -> None:
         if sys.platform != "win32":
             loop = asyncio.get_running_loop()
-            for name in _ENDINGS:
-                loop.add_signal_handler(getattr(signal, name), self.exit)
+            loop.add_signal_handler(signal.SIGTERM, self.exit)
+            loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+
+    def _hang_up(self) -> None:
+        """Leave although no terminal takes part in it; what was acknowledged is on the disk, whatever happens."""
+        last_resort = threading.Timer(_HANGUP_SECONDS, os._exit, [128 + signal.SIGHUP])
+        last_resort.daemon = True
+        last_resort.start()
+        self.exit()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield from super().get_system_commands(screen)
