@@ -126,6 +126,7 @@ class Model:
         gone = Gone(set(), set())
         whole = named & self.turns.keys()
         with_source = named & self.thoughts.keys()
+        named_texts = [self.turns[i].text for i in whole]
         while True:
             size = (len(gone.turns), len(gone.thoughts), len(whole), len(with_source))
             self._follow(gone, whole, with_source, keep_source)
@@ -133,7 +134,10 @@ class Model:
                 texts = {self.thoughts[i].text for i in gone.thoughts}
                 with_source |= {t.id for t in self.thoughts.values() if t.text in texts} - gone.thoughts
             if not keep_source:
-                whole |= self._echoes(gone) - gone.turns
+                # What repeats a named turn goes like it; what repeats a thought goes like a source of it.
+                whole |= self._saying(named_texts)
+                gone.turns |= self._saying([self.turns[i].text for i in gone.turns])
+                gone.turns |= self._saying([self.thoughts[i].text for i in gone.thoughts])
             if size == (len(gone.turns), len(gone.thoughts), len(whole), len(with_source)):
                 return gone
 
@@ -152,9 +156,8 @@ class Model:
         parents = set(self.thoughts[thought].parents)
         return parents.union(*(self._below(p) for p in parents)) if parents else parents
 
-    def _echoes(self, gone: Gone) -> set[str]:
-        """Turns that hold the whole text of something that goes."""
-        texts = {self.turns[i].text for i in gone.turns} | {self.thoughts[i].text for i in gone.thoughts}
+    def _saying(self, texts: Iterable[str]) -> set[str]:
+        """Turns that hold one of these texts whole."""
         telling = [text.lower().rstrip(".") for text in texts]
         return {t.id for t in self.turns.values() if any(text in t.text.lower() for text in telling)}
 

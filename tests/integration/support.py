@@ -1,4 +1,4 @@
-"""What the integration tests share: child processes, a deterministic embedder, rare words, faults of a store."""
+"""What the integration tests share: child processes, a deterministic embedder, words found nowhere else, faults."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ def test_a_kill_at_any_write_leaves_all_or_nothing(step: str, tmp_path: Path, sh
     assert before != after
     seen = []
     env = {"LD_PRELOAD": str(shim), "SHIM_FILES": str(tmp_path)}
-    stride = "1" if ROUNDS > 5 else "2"
+    stride = "1" if ROUNDS > 5 else {"erase": "6", "forget_turn": "3", "forget_parent": "3"}.get(step, "2")
     with start("crash_child", "at-every-step", store, step, stride, home=tmp_path, env=env) as child:
         assert child.stdout is not None
         for line in heard(child.stdout):

@@ -198,26 +198,27 @@ def test_merged_thoughts_dissolve_and_the_other_parents_return(store: Path) -> N
 
 
 class PlacedEmbedder:
-    """Puts texts where the test wants them, by their last word, in degrees on a circle."""
+    """Puts texts where the test wants them, by their last word, on a circle."""
 
     identity = EmbedderIdentity("placed", 2, "placed")
 
     def encode(self, texts: Sequence[str]) -> Matrix:
-        angles = np.radians([float(text.split()[-1]) for text in texts])
+        degrees = {"dawn": 0.0, "noon": 25.0, "dusk": 50.0}
+        angles = np.radians([degrees.get(text.split()[-1], 180.0) for text in texts])
         return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
 
 def test_a_parent_that_only_resembles_the_merged_wording_comes_back(store: Path) -> None:
     """A merge is like what it was made of: that is no reason to take the parents that nobody named."""
     with Memory(store, embedder=PlacedEmbedder()) as memory:
-        turns = [memory.observe("user", f"{word(n)} was said 180", namespace=NS).id for n in (1, 2)]
-        texts = ["Ada has tea at 0", "Ada has milk at 50"]
+        turns = [memory.observe("user", f"{word(n)} was said", namespace=NS).id for n in (1, 2)]
+        texts = ["Ada has tea at dawn", "Ada has milk at dusk"]
         made = [memory.insert(t, namespace=NS, sources=[s]).thought.id for t, s in zip(texts, turns, strict=True)]
-        memory.merge(made, "Ada has both at 25", namespace=NS)
+        memory.merge(made, "Ada has both by noon", namespace=NS)
         memory.flush()
         receipt = memory.forget([made[0]], namespace=NS)
         assert receipt.restored == (made[1],)
-        assert [t.text for t in memory.thoughts(namespace=NS)] == ["Ada has milk at 50"]
+        assert [t.text for t in memory.thoughts(namespace=NS)] == ["Ada has milk at dusk"]
         assert [t.id for t in memory.turns(namespace=NS)] == [turns[1]]
 
 
