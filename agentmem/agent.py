@@ -17,7 +17,7 @@ from agentmem.clock import utc_now
 from agentmem.errors import EmbedderError, InputError, ModelError
 from agentmem.ids import new_id
 from agentmem.models import chat
-from agentmem.models.extractive import STAND_IN, is_own_quote, reply
+from agentmem.models.extractive import STAND_IN, reply
 from agentmem.models.select import ChosenModel, choose_model
 from agentmem.namespaces import check_namespace
 from agentmem.text import count_tokens
@@ -195,15 +195,11 @@ class Agent:
         return _newest(shown[::-1], self._settings.prompt_budget_tokens)
 
     def _recall(self, text: str, standing: Sequence[str]) -> Recollection:
-        """What bears on the text, without what stands in the prompt anyway and without the stand-in's own quotes."""
+        """What bears on the text, without what stands in the prompt anyway."""
         wanted = self._settings.recall_items
-        k = wanted + len(standing)
-        while True:
-            found = self._find(text[:_LONGEST_QUERY], k)
-            fresh = [item for item in found.items if item.id not in standing and not is_own_quote(item)]
-            if len(fresh) >= wanted or len(found.items) < k:
-                return replace(found, items=tuple(fresh[:wanted]))
-            k *= 3
+        found = self._find(text[:_LONGEST_QUERY], wanted + len(standing))
+        fresh = [item for item in found.items if item.id not in standing]
+        return replace(found, items=tuple(fresh[:wanted]))
 
     def _find(self, query: str, k: int) -> Recollection:
         """By words alone where the embedder failed: a conversation goes on. With `wait` None the failure is raised."""
@@ -245,7 +241,7 @@ class Agent:
                 session=self.session,
                 parent_id=exchange.user_turn.id,
                 status=status,
-                metadata={"model": self.label},
+                metadata={"model": self.label} | ({"quotes": True} if self.model is None else {}),
             )
             self.memory.record_recalled(kept.id, exchange.stood(), namespace=self.namespace)
         self.last = Answer(text, exchange.recollection, exchange.user_turn, kept, self.label)

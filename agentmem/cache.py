@@ -17,14 +17,14 @@ from agentmem.indexes.flat import FlatIndex
 from agentmem.indexes.postings import Postings
 from agentmem.interfaces import Reader
 from agentmem.text import count_tokens, index_text, stems, words
-from agentmem.types import Change, Chunk, Kind, Namespace, Thought, Turn
+from agentmem.types import Change, Chunk, Kind, Namespace, Thought, Turn, only_quotes
 
 TURN, THOUGHT = 0, 1
 NEVER = float("inf")
 NOBODY = -2
 """Number of a name that no document bears; documents without a name have -1."""
 ROLES = ("user", "assistant", "tool", "system")
-STATES = ("live", "complete", "cancelled", "retracted", "superseded", "merged")
+STATES = ("live", "complete", "cancelled", "retracted", "superseded", "merged", "quoting")
 _KINDS: tuple[Kind, ...] = ("turn", "thought")
 _HOLES_LEFT = 1000
 
@@ -278,7 +278,8 @@ def _changeable(record: Turn | Thought) -> dict[str, float]:
     """The fields that `replace` may change."""
     if isinstance(record, Turn):
         at = record.occurred_at.timestamp()
-        return {"state": STATES.index(record.status), "at": at, "until": NEVER, "gone": NEVER}
+        state = "quoting" if only_quotes(record) else record.status
+        return {"state": STATES.index(state), "at": at, "until": NEVER, "gone": NEVER}
     return {
         "state": STATES.index(record.state),
         "at": record.valid_from.timestamp(),

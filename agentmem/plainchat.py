@@ -10,7 +10,6 @@ from typing import TextIO
 from agentmem.agent import Agent
 from agentmem.display import clean, minute, one_line, short_id
 from agentmem.errors import AgentmemError, InputError, NotFoundError
-from agentmem.models.extractive import is_own_quote
 from agentmem.types import ForgetPlan, RecallItem
 
 PROMPT = "> "
@@ -192,7 +191,7 @@ class _Chat:
             return memory.resolve(rest, namespace=namespace)[1]
         except NotFoundError:
             found = memory.recall(rest, namespace=namespace, k=_CANDIDATES, wait=0).items
-        holding = [i for i in found if i.signals.get("coverage", 0.0) > _ALL_WORDS and not is_own_quote(i)]
+        holding = [i for i in found if i.signals.get("coverage", 0.0) > _ALL_WORDS]
         if not holding:
             raise NotFoundError(f"nothing that holds all the words of {one_line(rest, 40)!r}; /why shows ids")
         if len(holding) == 1:

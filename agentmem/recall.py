@@ -128,11 +128,14 @@ class RecallEngine:
         for kind, number in _KINDS.items():
             if kind not in kinds:
                 allowed &= columns["kind"] != number
-        allowed &= columns["state"] != STATES.index("superseded")
+        for passed_over in ("superseded", "quoting"):
+            allowed &= columns["state"] != STATES.index(passed_over)
         if session is not None:
             allowed &= columns["session"] == cache.sessions.number(session)
-        at = as_of.timestamp() if as_of is not None else self._clock().timestamp()
-        return allowed & _true_then(cache, at, None if known_at is None else known_at.timestamp())
+        at = as_of if as_of is not None else self._clock()
+        held = _true_then(cache, at.timestamp(), None if known_at is None else known_at.timestamp())
+        # A turn was said, whatever its clock showed: only a question about a time asks for its date.
+        return allowed & (held | (columns["kind"] == TURN) if as_of is None and known_at is None else held)
 
 
 def _true_then(cache: NamespaceCache, as_of: float, known_at: float | None) -> NDArray[np.bool_]:

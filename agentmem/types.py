@@ -71,6 +71,12 @@ class Turn(NewTurn):
     recorded_at: datetime
 
 
+def only_quotes(turn: NewTurn) -> bool:
+    """Whether a turn holds nothing but what memory said before, as its writer marked it: recall passes it over, since
+    what came out of memory must not come back as if newly said."""
+    return turn.metadata.get("quotes") is True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
     """Consecutive turns of one session: `first_seq <= seq <= last_seq`; `last_seq` is None while it is open."""

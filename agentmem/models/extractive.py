@@ -75,11 +75,6 @@ def strength(item: RecallItem, limits: Limits = DEFAULT) -> float:
     return max(coverage, item.signals.get("context", 0.0) - limits.by_words / 5) / limits.by_words
 
 
-def is_own_quote(item: RecallItem) -> bool:
-    """Whether the item is an answer of the stand-in: quotes of other items, nothing new."""
-    return item.source.get("role") == "assistant" and item.source.get("model") == STAND_IN
-
-
 def _asks_only(item: RecallItem, question: str) -> bool:
     """Whether the item is a question put to the agent before, or the question itself: neither answers anything."""
     typed = item.source.get("role") == "user" and not item.source.get("source")

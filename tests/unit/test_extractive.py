@@ -10,7 +10,7 @@ import pytest
 
 from agentmem.agent import Agent
 from agentmem.memory import Memory
-from agentmem.models.extractive import NOT_REMEMBERED, STAND_IN, is_own_quote, is_statement, reply, strength
+from agentmem.models.extractive import NOT_REMEMBERED, STAND_IN, is_statement, reply, strength
 from agentmem.types import RecallItem
 
 DAY = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -156,7 +156,7 @@ def test_the_stand_in_does_not_quote_itself(memory: Memory) -> None:
     assert "Pequod" in first.text
     second = Agent(memory, namespace=("n",)).ask("What is my boat called?")
     assert second.text == first.text
-    assert not any(is_own_quote(one) for one in second.recollection.items)
+    assert not any(one.source["role"] == "assistant" for one in second.recollection.items)
     assert second.model == STAND_IN
 
 

@@ -174,3 +174,17 @@ async def test_async_forms(memory: Memory) -> None:
 def test_closing_twice_is_quiet(memory: Memory) -> None:
     memory.close()
     memory.close()
+
+
+def test_a_turn_from_the_future_is_recalled_until_a_date_is_asked_for(memory: Memory) -> None:
+    soon = datetime.now(UTC) + timedelta(days=400)
+    memory.observe("user", "the red kite", namespace=NS, occurred_at=soon)
+    assert memory.recall("kite", namespace=NS, wait=0).items
+    assert memory.recall("kite", namespace=NS, wait=0, as_of=soon - timedelta(days=1)).items == ()
+
+
+def test_what_only_quotes_memory_is_not_recalled(memory: Memory) -> None:
+    memory.observe("assistant", "You said: the red kite", namespace=NS, metadata={"quotes": True})
+    memory.observe("assistant", "A red kite is a bird", namespace=NS)
+    assert [item.text for item in memory.recall("kite", namespace=NS, wait=0).items] == ["A red kite is a bird"]
+    assert len(memory.turns(namespace=NS)) == 2
