@@ -80,6 +80,7 @@ class Session:
         script = _ID.sub(lambda found: self.ids.get(found[0], found[0]), step.command)
         command = [sys.executable, "-c", script] if step.python else ["bash", "-c", script]
         code, printed = run_at_terminal(command, self.environment(), self.work)
+        printed = printed.replace(str(self.folder / "home"), "~").replace(f"{self.work}/", "")
         if code and "error:" not in (step.expected or ""):
             raise AssertionError(f"exit code {code}: {step.command}\n{printed}")
         if step.expected is not None:
