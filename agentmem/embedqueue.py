@@ -251,7 +251,7 @@ class EmbedQueue:
 
     def _bring_up(self) -> bool:
         try:
-            embedder = self.adopt()
+            embedder = self._adopt()
             with self._backend.read() as reader:
                 check_identity(reader, embedder.identity)
         except AgentmemError as error:
@@ -263,16 +263,27 @@ class EmbedQueue:
         self._loaded.set()
         return self.state == "ready"
 
-    def adopt(self) -> Embedder:
-        """The embedder, whatever the store's vectors came from: for `reindex`, which replaces them."""
+    def reindex(self, now: datetime, progress: Progress | None) -> int:
+        """Queue every record anew for this embedder, unless that was begun before, and flush."""
+        embedder = self._adopt()
+        resuming = bool(self._backend.jobs(task="embed", state="queued"))
+        with self._backend.write() as writer:
+            if identity_of(writer) != embedder.identity or not resuming:
+                queue_all(writer, now)
+            record_identity(writer, embedder.identity)
+        self._adopted()
+        return self.flush(progress)
+
+    def _adopt(self) -> Embedder:
+        """The embedder, whatever the store's vectors came from."""
         if self._load is None:
             raise EmbedderError("no embedder is set: set `embedder` to embed with")
         if self._embedder is None:
             self._embedder = self._load()
         return self._embedder
 
-    def adopted(self) -> None:
-        """The store's vectors are this embedder's now."""
+    def _adopted(self) -> None:
+        """The store's vectors are this embedder's now: begin again where a mismatch had stopped."""
         self.error, self.state = None, "ready"
         self._loaded.set()
         with self._lock:

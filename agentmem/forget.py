@@ -1,4 +1,4 @@
-"""Forgetting: what must go when something is forgotten, shown first (`plan`), then done (`carry_out`).
+"""Forgetting: what must go when something is forgotten, shown first (`prepare`), then done (`carry_out`).
 
 The cascade follows the provenance edges. A named thought takes what it was merged from and its source turns; a named
 turn takes every thought derived from it. Whatever was merged from something that goes is dissolved, and its other
@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from agentmem.digests import normalise
 from agentmem.errors import InputError, NotFoundError
-from agentmem.interfaces import Reader, Writer
+from agentmem.interfaces import Backend, Reader, Writer
 from agentmem.ledger import external_key, suppress
 from agentmem.thoughts import drop, revive, suppression_key
 from agentmem.types import Chunk, ForgetPlan, Namespace, Thought, Turn
 
+FindTurns = Callable[[str], Sequence[str]]
+"""Ids of the turns that hold every word of a text."""
+
 _SHORTEST_ECHO = 12
+"""Characters of a normalised text below which its words elsewhere are no repetition ("Yes.")."""
 _SHARED_WORDS = 0.6
 """Share of a forgotten text's words that marks an answer given with it in the prompt as repeating it."""
 _SAMPLE = 200
@@ -69,27 +74,55 @@ class _Cascade:
         return list(dict.fromkeys(e.parent for e in below if e.parent not in self.thoughts))
 
 
-def plan(
-    reader: Reader,
-    named: Sequence[str],
-    *,
-    namespace: Namespace,
-    keep_source: bool = False,
-    repeats: bool = True,
-) -> ForgetPlan:
-    """What forgetting the named turns and thoughts would take, echoes aside. Changes nothing.
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is to be forgotten: records by id, a session, turns before a time; and how far that goes."""
+
+    ids: Sequence[str] = ()
+    session: str | None = None
+    before: datetime | None = None
+    keep_source: bool = False
+    repeats: bool = True
+    echoes: bool = True
+
+
+def prepare(backend: Backend, find_turns: FindTurns, choice: Choice, *, namespace: Namespace) -> ForgetPlan:
+    """What the choice would take. Changes nothing.
 
     Raises NotFoundError for an unknown id, InputError for turns named together with `keep_source`.
     """
+    with backend.read() as reader:
+        intent = plan(reader, choice, namespace=namespace)
+        texts = texts_of(reader, intent) if choice.echoes and not choice.keep_source else []
+    if not texts:
+        return intent
+    # Searching takes a view of its own, so it stands between the two.
+    candidates = {text: find_turns(text) for text in texts if len(text) >= _SHORTEST_ECHO}
+    with backend.read() as reader:
+        return with_echoes(reader, intent, texts, candidates, repeats=choice.repeats)
+
+
+def plan(reader: Reader, choice: Choice, *, namespace: Namespace) -> ForgetPlan:
+    """The plan, echoes aside."""
+    named = list(dict.fromkeys([*choice.ids, *_chosen_turns(reader, choice, namespace)]))
     turns = {turn.id: None for turn in reader.get("turn", named, namespace=namespace)}
     thoughts = {thought.id: None for thought in reader.get("thought", named, namespace=namespace)}
-    _check_named(named, turns, thoughts, keep_source)
+    _check_named(named, turns, thoughts, choice.keep_source)
     cascade = _Cascade(reader, namespace, {}, {})
     cascade.take_turns(turns)
-    cascade.take_thoughts(thoughts, keep_source=keep_source)
-    again = _repeats(reader, list(cascade.thoughts), namespace) if repeats else []
-    cascade.take_thoughts(again, keep_source=keep_source)
-    return _listed(cascade, tuple(named), again, (), keep_source)
+    cascade.take_thoughts(thoughts, keep_source=choice.keep_source)
+    again = _repeats(reader, list(cascade.thoughts), namespace) if choice.repeats else []
+    cascade.take_thoughts(again, keep_source=choice.keep_source)
+    return _listed(cascade, tuple(named), again, (), choice.keep_source)
+
+
+def _chosen_turns(reader: Reader, choice: Choice, namespace: Namespace) -> list[str]:
+    where: dict[str, Any] = {}
+    if choice.session is not None:
+        where["session"] = choice.session
+    if choice.before is not None:
+        where["occurred_at"] = slice(None, choice.before)
+    return [turn.id for turn in reader.select("turn", namespace=namespace, where=where)] if where else []
 
 
 def _listed(
@@ -162,11 +195,6 @@ def texts_of(reader: Reader, intent: ForgetPlan) -> list[str]:
     thoughts: list[Thought] = reader.get("thought", intent.thoughts + intent.repeats, namespace=intent.namespace)
     records: list[Turn | Thought] = [*turns, *thoughts]
     return list(dict.fromkeys(normalise(record.text) for record in records))
-
-
-def is_telling(text: str) -> bool:
-    """Whether a normalised text is long enough for its words elsewhere to be a repetition ("Yes." is not)."""
-    return len(text) >= _SHORTEST_ECHO
 
 
 def with_echoes(

@@ -424,14 +424,7 @@ class Memory:
     def reindex(self, *, progress: Progress | None = None) -> int:
         """Embed everything anew with this memory's embedder, whatever the vectors came from. Resumable: what was not
         reached stays queued for the next `flush`. Returns how many records this thread embedded."""
-        embedder = self._queue.adopt()
-        resuming = bool(self.backend.jobs(task="embed", state="queued"))
-        with self.backend.write() as writer:
-            if embedqueue.identity_of(writer) != embedder.identity or not resuming:
-                embedqueue.queue_all(writer, self._clock())
-            embedqueue.record_identity(writer, embedder.identity)
-        self._queue.adopted()
-        return self._queue.flush(progress)
+        return self._queue.reindex(self._clock(), progress)
 
     # -- forgetting ---------------------------------------------------------------------------------------------
 
@@ -448,24 +441,9 @@ class Memory:
     ) -> ForgetPlan:
         """What forgetting these turns and thoughts, a session, or all before a date would take. Changes nothing."""
         namespace = check_namespace(namespace)
-        with self.backend.read() as reader:
-            named = list(dict.fromkeys([*ids, *self._turn_ids(reader, namespace, session, before)]))
-            plan = forget.plan(reader, named, namespace=namespace, keep_source=keep_source, repeats=repeats)
-            texts = forget.texts_of(reader, plan) if echoes and not keep_source else []
+        chosen = forget.Choice(ids, session, before and as_utc(before), keep_source, repeats, echoes)
         find = partial(self._engine.turns_with_all_terms, namespace=namespace)
-        candidates = {text: find(text) for text in texts if forget.is_telling(text)}
-        if not texts:
-            return plan
-        with self.backend.read() as reader:
-            return forget.with_echoes(reader, plan, texts, candidates, repeats=repeats)
-
-    @staticmethod
-    def _turn_ids(reader: Any, namespace: Namespace, session: str | None, before: datetime | None) -> list[str]:
-        if session is None and before is None:
-            return []
-        where = None if session is None else {"session": session}
-        turns = reader.select("turn", namespace=namespace, where=where)
-        return [turn.id for turn in turns if before is None or turn.occurred_at < as_utc(before)]
+        return forget.prepare(self.backend, find, chosen, namespace=namespace)
 
     def forget(
         self,
