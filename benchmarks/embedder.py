@@ -17,34 +17,11 @@ import numpy as np
 from agentmem.embed import SentenceTransformersEmbedder, load_embedder
 from agentmem.minilm import model_folder
 
-WORDS = [
-    "we",
-    "went",
-    "to",
-    "the",
-    "lake",
-    "with",
-    "our",
-    "dog",
-    "and",
-    "it",
-    "rained",
-    "on",
-    "Sunday",
-    "so",
-    "Ben",
-    "made",
-    "soup",
-    "for",
-    "five",
-    "people",
-    "who",
-    "came",
-    "late",
-]
+TEXT = "we went to the lake with our dog and it rained on Sunday so Ben made soup for five people who came late"
 
 
 def texts(count: int) -> list[str]:
+    """Utterances of 5 to 60 words."""
     words, chance = TEXT.split(), random.Random(7)
     return [" ".join(chance.choices(words, k=chance.randint(5, 60))) for _ in range(count)]
 
