@@ -294,16 +294,11 @@ def _remove_thoughts(writer: Writer, thoughts: Sequence[Thought], namespace: Nam
     ids = [t.id for t in thoughts]
     if not ids:
         return
-    gone = set(ids)
-    pointing = list(writer.select("thought", namespace=namespace, where={"superseded_by": tuple(ids)}))
+    below = list(writer.select("thought", namespace=namespace, where={"superseded_by": tuple(ids), "state": "merged"}))
     drop(writer, ids, namespace=namespace)
-    for thought in pointing:
-        if thought.id in gone:
-            continue
-        if thought.state == "merged":
+    for thought in below:
+        if thought.id not in set(ids):
             revive(writer, thought)
-        else:
-            writer.replace([replace(thought, superseded_by=None)])
 
 
 def _remove_turns(writer: Writer, ids: Sequence[str], namespace: Namespace) -> None:

@@ -207,13 +207,16 @@ def revive(writer: Writer, thought: Thought) -> None:
     writer.replace([replace(equal, strength=equal.strength + thought.strength)])
     sources = writer.edges(namespace=namespace, children=[thought.id], relation="source")
     writer.link((replace(edge, child=equal.id) for edge in sources), namespace=namespace)
-    drop(writer, [thought.id], namespace=namespace)
+    drop(writer, [thought.id], namespace=namespace, successor=equal.id)
 
 
-def drop(writer: Writer, thought_ids: Sequence[str], *, namespace: Namespace) -> None:
-    """Remove thoughts with the work that waits for them."""
+def drop(writer: Writer, thought_ids: Sequence[str], *, namespace: Namespace, successor: str | None = None) -> None:
+    """Remove thoughts with the work that waits for them; what they superseded points to `successor` from now on."""
     if not thought_ids:
         return
+    superseded = writer.select("thought", namespace=namespace, where={"superseded_by": tuple(thought_ids)})
+    pointing = [replace(t, superseded_by=successor) for t in superseded if t.id not in set(thought_ids)]
+    writer.replace(pointing)
     jobs = writer.select("job", namespace=namespace, where={"target": tuple(thought_ids)})
     writer.remove("job", [job.id for job in jobs], namespace=namespace)
     writer.remove("thought", thought_ids, namespace=namespace)

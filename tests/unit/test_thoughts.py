@@ -138,3 +138,22 @@ def test_undo_refuses_what_has_changed_since(memory: Memory) -> None:
     memory.undo(namespace=NS)
     memory.undo(operation.id, namespace=NS)
     assert len(texts(memory)) == 2
+
+
+def test_what_was_superseded_never_points_to_nothing(memory: Memory) -> None:
+    ids = [memory.insert(f"Ada likes tea {n}", namespace=NS).thought.id for n in range(3)]
+    merged, operation = memory.merge(ids[:2], "Ada likes tea", namespace=NS)
+    memory.retract(ids[2], namespace=NS, superseded_by=merged.id)
+    memory.undo(operation.id, namespace=NS)
+    assert memory.get_thought(ids[2], namespace=NS).superseded_by is None
+    assert memory.backend.check() == []
+
+
+def test_a_folded_thought_hands_on_what_it_superseded(memory: Memory) -> None:
+    old, new = (memory.insert(text, namespace=NS).thought.id for text in ("Ada is in Turin", "Ada is in Lisbon"))
+    memory.retract(old, namespace=NS, superseded_by=new)
+    operation = memory.retract(new, namespace=NS)
+    again = memory.insert("Ada is in Lisbon", namespace=NS).thought.id
+    memory.undo(operation.id, namespace=NS)
+    assert [t.id for t in memory.history(old, namespace=NS).successors] == [again]
+    assert memory.backend.check() == []
