@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,11 +11,10 @@ from pathlib import Path
 import pytest
 
 
-def run(example: Path, folder: Path, repository: Path) -> str:
+def run(example: Path, folder: Path, repository: Path, *arguments: str) -> str:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(repository), str(repository / "tui")))}
-    done = subprocess.run(
-        [sys.executable, str(example)], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, str(example), *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
     return done.stdout
@@ -43,6 +43,12 @@ def test_demo_does_the_main_job(repository: Path, tmp_path: Path) -> None:
     assert "1210 degrees" in printed
     assert "erased: done" in printed
     assert "places in the store's files that say Kyoto or Murasaki: 0" in printed
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_benchmark_prints_its_figures(repository: Path, tmp_path: Path) -> None:
+    printed = run(repository / "benchmarks/bench.py", tmp_path, repository, "add", "--json")
+    assert [figure["unit"] for figure in json.loads(printed)["figures"]] == ["ms", "x"]
     assert not list(tmp_path.iterdir())
 
 
