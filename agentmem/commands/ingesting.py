@@ -87,6 +87,8 @@ def _ingest_all(
         try:
             found = _ingest(call, memory, path, form if named else _format_found(path, form))
         except FormatError as error:
+            if len(paths) == 1:
+                raise
             failed.append(str(path))
             say(f"error: {error}", err=True)
             continue

@@ -78,7 +78,7 @@ class Node:
 def whole(path: Path) -> Node:
     """The JSON value that the file is."""
     data = _bytes(path)
-    return Node(_parse(_text(data, path, 0), str(path), 1), str(path))
+    return Node(_parse(_text(data, path, 0, 1), str(path), 1), str(path))
 
 
 def lines(path: Path) -> Iterator[Node]:
@@ -90,7 +90,7 @@ def lines(path: Path) -> Iterator[Node]:
             start, offset = offset + len(raw) - len(data), offset + len(raw)
             if data.strip():
                 found = True
-                yield Node(_parse(_text(data.rstrip(), path, start), str(path), number), str(path), f"line {number}")
+                yield Node(_parse(_text(data.rstrip(), path, start, number), str(path), number), str(path), f"line {number}")
     if not found:
         raise FormatError(f"{path}: the file is empty: expected a conversation")
 
@@ -131,13 +131,12 @@ def _unreadable(path: Path, error: OSError) -> NoReturn:
     raise FormatError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _text(data: bytes, path: Path, start: int) -> str:
+def _text(data: bytes, path: Path, start: int, first_line: int) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise FormatError(
-            f"{path}: byte {start + error.start} is not UTF-8: expected UTF-8 text, save the file in that encoding"
-        ) from error
+        line, at = first_line + data.count(b"\n", 0, error.start), start + error.start
+        raise FormatError(f"{path}, line {line}: byte {at} is not UTF-8: save the file in that encoding") from error
 
 
 def _parse(text: str, file: str, first_line: int) -> Any:
