@@ -12,7 +12,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
@@ -187,7 +187,15 @@ class MemoryMachine(RuleBasedStateMachine):
             operation = self.memory.retract(found[0].id, namespace=ns, superseded_by=by)
             self.models[ns].retract(found[0].id, operation.id)
 
-    @rule(ns=namespaces, which=st.none() | picks)
+    @rule(ns=namespaces)
+    def undo_newest(self, ns: Namespace) -> None:
+        self.undo(ns, None)
+
+    @precondition(lambda self: self.has("operations"))
+    @rule(ns=namespaces, which=picks)
+    def undo_any(self, ns: Namespace, which: int) -> None:
+        self.undo(ns, which)
+
     def undo(self, ns: Namespace, which: int | None) -> None:
         model = self.models[ns]
         if not model.operations:
@@ -346,6 +354,8 @@ def run(machine: type[RuleBasedStateMachine], examples: int, steps: int) -> None
         stateful_step_count=steps,
         deadline=None,
         derandomize=not LONG,
+        # Shrinking may take minutes: the long form is there to find a short sequence.
+        phases=list(Phase) if LONG else [Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
         print_blob=True,
     )
