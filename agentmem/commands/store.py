@@ -103,7 +103,8 @@ def import_(call: Call, path: Path) -> None:
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
+    told = [f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items() if count]
+    return ", ".join(told) or "nothing new"
 
 
 @click.command()
