@@ -119,13 +119,15 @@ class MemoryMachine(RuleBasedStateMachine):
         return said(f"They brought {new} along", session=session, source=key[0], external_id=key[1])
 
     @precondition(lambda self: self.has("turns", "thoughts"))
-    @rule(ns=namespaces, pick=picks, session=st.sampled_from("xy"))
-    def observe_echo(self, ns: Namespace, pick: int, session: str) -> None:
+    @rule(ns=namespaces, pick=picks, session=st.sampled_from("xy"), thought_of=st.booleans())
+    def observe_echo(self, ns: Namespace, pick: int, session: str, thought_of: bool) -> None:
         model = self.models[ns]
         for told in chosen([*model.turns.values(), *model.thoughts.values()], [pick]):
             new = self.new_word()
             turn = self.memory.observe("assistant", f"You said {told.text}, {new}.", namespace=ns, session=session)
             self.note(ns, turn.id, new, session)
+            if thought_of:
+                self.insert(ns, [len(model.turns) - 1], None)
 
     @precondition(lambda self: self.has("turns"))
     @rule(ns=namespaces, pick=picks)
