@@ -11,17 +11,15 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from agentmem.blas import single_threaded
 from agentmem.errors import EmbedderError
 
 if TYPE_CHECKING:
@@ -76,7 +74,7 @@ class MiniLM:
             vectors[batch] = self._forward([tokens[i] for i in batch])
 
         batches = _batches(tokens)
-        with _BLAS.single() as threads:
+        with single_threaded() as threads:
             if len(batches) == 1 or threads == 1:
                 for batch in batches:
                     work(batch)
@@ -242,45 +240,3 @@ def _batches(tokens: Sequence[Sequence[int]]) -> list[list[int]]:
         batches[-1].append(index)
         room -= 1
     return batches
-
-
-class _Blas:
-    """Holds the process's BLAS to one thread while anybody computes here."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
-        self._threads = 1
-        self._limit: Any = None
-
-    @contextmanager
-    def single(self) -> Iterator[int]:
-        """Yields how many threads BLAS had, and so how many to use instead."""
-        with self._lock:
-            self._users += 1
-            if self._users == 1:
-                self._threads, self._limit = self._hold()
-        try:
-            yield self._threads
-        finally:
-            with self._lock:
-                self._users -= 1
-                if not self._users:
-                    self._limit.restore_original_limits()
-
-    @staticmethod
-    def _hold() -> tuple[int, Any]:
-        controller = _controller()
-        had = [library["num_threads"] for library in controller.info()]
-        return max(had, default=1), controller.limit(limits=1, user_api="blas")
-
-
-@cache
-def _controller() -> Any:
-    """The BLAS libraries in this process: numpy's. Torch's, loaded later, are no business of ours."""
-    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
-
-    return ThreadpoolController().select(user_api="blas")
-
-
-_BLAS = _Blas()

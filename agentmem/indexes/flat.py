@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from agentmem.blas import single_threaded
 from agentmem.interfaces import Matrix
 
 
@@ -63,5 +64,6 @@ class FlatIndex:
         out = np.zeros(size, dtype=np.float32)
         held = min(size, len(self._rows))
         if held:
-            out[:held] = self._rows[:held] @ vector
+            with single_threaded():
+                out[:held] = self._rows[:held] @ vector
         return out
