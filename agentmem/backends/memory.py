@@ -163,7 +163,7 @@ class _Reader:
 
     def changes(self, *, namespace: Namespace, after: int) -> list[Change]:
         space = self._space(namespace)
-        if after < space.floor or 0 < after < space.born or after > space.last:
+        if after < space.floor or 0 < after <= space.born or after > space.last:
             raise KeyError(after)
         start = next((i for i in range(len(space.changes), 0, -1) if space.changes[i - 1].seq <= after), 0)
         return space.changes[start:]

@@ -225,7 +225,7 @@ class SqliteReader:
         ns = self._ns(namespace)
         rows = self._db.rows("SELECT born, floor, last_change FROM namespaces WHERE id = ?", [ns])
         born, floor, last = rows[0] if rows else (0, 0, 0)
-        if after < floor or 0 < after < born or after > last:
+        if after < floor or 0 < after <= born or after > last:
             raise KeyError(after)
         lines = "SELECT seq, op, kind, id FROM changes WHERE ns = ? AND seq > ? ORDER BY seq"
         rows = self._db.rows(lines, [ns, after])

@@ -188,3 +188,13 @@ def test_what_only_quotes_memory_is_not_recalled(memory: Memory) -> None:
     memory.observe("assistant", "A red kite is a bird", namespace=NS)
     assert [item.text for item in memory.recall("kite", namespace=NS, wait=0).items] == ["A red kite is a bird"]
     assert len(memory.turns(namespace=NS)) == 2
+
+
+def test_an_erased_namespace_that_begins_again_is_new_to_everyone(memory: Memory) -> None:
+    other = Memory(memory.backend, embedder=None, settings=memory.settings)
+    for n in range(5):
+        memory.observe("user", f"the red kite {n}", namespace=NS)
+    assert len(other.recall("kite", namespace=NS, wait=0).items) == 5
+    memory.erase(namespace=NS)
+    memory.observe("user", "a blue kite", namespace=NS)
+    assert [item.text for item in other.recall("kite", namespace=NS, wait=0).items] == ["a blue kite"]
