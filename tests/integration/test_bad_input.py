@@ -414,13 +414,13 @@ def test_a_limit_on_file_sizes(tmp_path: Path) -> None:
 def test_a_full_disk(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(disk)], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=9m", "none", str(disk)], capture_output=True)
     if mounted.returncode:
         pytest.skip("this user may not mount a small file system")
     try:
         store = disk / "memory.db"
         ballast = disk / "ballast"
-        ballast.write_bytes(b"x" * 800_000)
+        ballast.write_bytes(b"x" * 6_000_000)
         fill(store, 0)
         ballast.write_bytes(b"")
         with ballast.open("wb", buffering=0) as file:
@@ -491,7 +491,8 @@ def test_a_wrong_embedder_in_python(other: HashEmbedder, store: Path) -> None:
         memory.flush()
         assert added.id in [i.id for i in memory.recall("said with the wrong embedder", namespace=NS).items]
     with Memory(str(store), embedder=other) as memory:
-        assert memory.reindex() >= 202
+        memory.reindex()
+        assert memory.stats(namespace=NS).waiting == 0
         assert memory.recall("cellar key", namespace=NS).dense
         assert faults(memory, NS) == []
 
@@ -522,9 +523,13 @@ def test_an_embedder_that_is_not_there(bad: str, store: Path) -> None:
 class FailingEmbedder(HashEmbedder):
     """Fails on one text, as a model may on a strange one, and gives a vector of NaN for another."""
 
+    def __init__(self, failure: type[Exception] = RuntimeError) -> None:
+        super().__init__()
+        self.failure = failure
+
     def encode(self, texts: Any) -> Any:
         if any("poison" in text for text in texts):
-            raise RuntimeError("cannot embed this")
+            raise self.failure("cannot embed this")
         vectors = super().encode(texts)
         for row, text in enumerate(texts):
             if "nan" in text:
@@ -532,8 +537,10 @@ class FailingEmbedder(HashEmbedder):
         return vectors
 
 
-def test_one_text_that_cannot_be_embedded_keeps_no_other_waiting(store: Path) -> None:
-    with Memory(str(store), embedder=FailingEmbedder()) as memory:
+@pytest.mark.parametrize("failure", [RuntimeError, TypeError, KeyError, OSError])
+def test_one_text_that_cannot_be_embedded_keeps_no_other_waiting(failure: type[Exception], store: Path) -> None:
+    """Tokenizers raise TypeError for a lone surrogate, and a model that is reached over a wire OSError."""
+    with Memory(str(store), embedder=FailingEmbedder(failure)) as memory:
         memory.observe_many([said(t) for t in ("good before", "the poison", "good after")], namespace=NS)
         memory.flush()
         stats = memory.stats(namespace=NS)
@@ -541,7 +548,7 @@ def test_one_text_that_cannot_be_embedded_keeps_no_other_waiting(store: Path) ->
         assert memory.recall("the poison", namespace=NS, wait=0).items[0].text == "the poison"
         assert memory.recall("good after", namespace=NS).items[0].text == "good after"
     done = agentmem(store, "doctor")
-    assert "RuntimeError" in done.stdout + done.stderr, "a parked job and its reason show in doctor"
+    assert failure.__name__ in done.stdout + done.stderr, "a parked job and its reason show in doctor"
 
 
 def test_a_vector_of_nan_spoils_no_other_answer(store: Path) -> None:
