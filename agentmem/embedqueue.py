@@ -68,8 +68,8 @@ def encode(embedder: Embedder, texts: Sequence[str]) -> Matrix:
 
     try:
         vectors = embedder.encode(texts)
-    except (ValueError, RuntimeError, MemoryError) as error:
-        # The message of a foreign error could quote the text; its type cannot.
+    except Exception as error:
+        # An embedder is foreign code and may raise anything. Its message could quote the text; its type cannot.
         raise EmbedderError(f"embedding failed: {type(error).__name__}") from error
     if not np.isfinite(vectors).all():
         raise EmbedderError("embedding failed: the vector is not finite")
@@ -264,15 +264,17 @@ class EmbedQueue:
         return self.state == "ready"
 
     def reindex(self, now: datetime, progress: Progress | None) -> int:
-        """Queue every record anew for this embedder, unless that was begun before, and flush."""
+        """Queue every record anew for this embedder, unless that was begun before, and flush; return how many."""
         embedder = self._adopt()
         resuming = bool(self._backend.jobs(task="embed", state="queued"))
         with self._backend.write() as writer:
             if identity_of(writer) != embedder.identity or not resuming:
                 queue_all(writer, now)
             record_identity(writer, embedder.identity)
+        queued = self._waiting()
         self._adopted()
-        return self.flush(progress)
+        self.flush(progress)
+        return queued
 
     def _adopt(self) -> Embedder:
         """The embedder, whatever the store's vectors came from."""

@@ -423,7 +423,7 @@ class Memory:
 
     def reindex(self, *, progress: Progress | None = None) -> int:
         """Embed everything anew with this memory's embedder, whatever the vectors came from. Resumable: what was not
-        reached stays queued for the next `flush`. Returns how many records this thread embedded."""
+        reached stays queued for the next `flush`. Returns how many records were to be done."""
         return self._queue.reindex(self._clock(), progress)
 
     # -- forgetting ---------------------------------------------------------------------------------------------
