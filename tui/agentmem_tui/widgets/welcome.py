@@ -11,7 +11,7 @@ from agentmem_tui.printable import printable
 
 _TRY = (
     ("Tell it something", "“I moved to Lisbon in May and work at a bakery.”"),
-    ("Ask in another session", "Ctrl+N, then “Where do I live?” It remembers across sessions and restarts."),
+    ("Ask in another session", "Ctrl+N, then “Where do I work?” It remembers across sessions and restarts."),
     ("Look inside, and forget", "F3, Tab to a memory: Enter shows what stood around it, f forgets it."),
 )
 
