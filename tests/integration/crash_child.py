@@ -11,11 +11,13 @@ import random
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from agentmem.config import Settings
+from agentmem.errors import ConflictError, NotFoundError
 from agentmem.memory import Memory
 from tests.integration.support import NS, HashEmbedder, said, say, word
 
@@ -33,8 +35,11 @@ class Worker:
 
     def run(self) -> None:
         while True:
-            (name,) = self.random.choices(list(self.weights), list(self.weights.values()))
-            getattr(self, name)()
+            self.step()
+
+    def step(self) -> None:
+        (name,) = self.random.choices(list(self.weights), list(self.weights.values()))
+        getattr(self, name)()
 
     def text(self) -> str:
         self.number += 1
@@ -121,6 +126,21 @@ def work(store: str, mix: str, seed: str) -> None:
         worker.run()
 
 
+def storm(store: str, seed: str, seconds: str) -> None:
+    """Random work beside another process's, which may take away what is about to be named: that alone may fail."""
+    with Memory(store, embedder=HashEmbedder(), settings=Settings(store=store)) as memory:
+        worker = Worker(memory, int(seed), MIXES["all"])
+        say(ready=True)
+        end, done, overtaken = time.monotonic() + float(seconds), 0, 0
+        while time.monotonic() < end:
+            try:
+                worker.step()
+                done += 1
+            except (NotFoundError, ConflictError):
+                overtaken += 1
+    say(finished=done, overtaken=overtaken)
+
+
 def forget_turn(memory: Memory) -> None:
     turn = memory.turns(namespace=NS)[0]
     memory.forget([turn.id], namespace=NS)
@@ -175,4 +195,4 @@ def at_every_step(store: str, name: str, stride: str) -> None:
 
 
 if __name__ == "__main__":
-    {"work": work, "at-every-step": at_every_step}[sys.argv[1]](*sys.argv[2:])
+    {"work": work, "storm": storm, "at-every-step": at_every_step}[sys.argv[1]](*sys.argv[2:])

@@ -208,6 +208,44 @@ def test_two_open_memories_follow_each_other(tmp_path: Path) -> None:
         assert faults(chat, NS) == []
 
 
+def test_two_processes_in_each_others_way(tmp_path: Path) -> None:
+    """Both add, merge, undo and forget at random in one namespace: nobody's work leaves the store in pieces."""
+    store = tmp_path / "memory.db"
+    opened(store).close()
+    with opened(store, vectors=True) as onlooker, ExitStack() as stack:
+        children = [
+            stack.enter_context(start("crash_child", "storm", store, str(seed), "4", home=tmp_path)) for seed in (1, 2)
+        ]
+        replies = [list(heard(iter(child.stdout or ())))[-1] for child in children]
+        assert [child.wait(30) for child in children] == [0, 0]
+        assert all(reply["finished"] > 20 for reply in replies), replies
+        onlooker.flush()
+        assert faults(onlooker, NS) == []
+        with opened(store, vectors=True) as fresh:
+            for turn in fresh.turns(namespace=NS, limit=20, descending=True):
+                answers = [
+                    [(i.id, round(i.score, 4)) for i in m.recall(turn.text, namespace=NS).items]
+                    for m in (fresh, onlooker)
+                ]
+                assert sorted(answers[0]) == sorted(answers[1])
+
+
+def test_a_change_log_that_was_compacted_is_no_hindrance(tmp_path: Path) -> None:
+    """Another process's cache stands before the oldest change that is left: it is made anew."""
+    store = tmp_path / "memory.db"
+    with opened(store) as mine, opened(store) as theirs:
+        first = mine.observe("user", "the kettle is copper", namespace=NS)
+        assert theirs.recall("kettle", namespace=NS, wait=0).items[0].id == first.id
+        mine.forget([first.id], namespace=NS)
+        second = mine.observe("user", "the kettle is iron", namespace=NS)
+        with mine.backend.write() as writer:
+            writer.compact_changes(keep=0)
+        assert [i.id for i in theirs.recall("kettle", namespace=NS, wait=0).items] == [second.id]
+        third = mine.observe("user", "the kettle is tin", namespace=NS)
+        assert {i.id for i in theirs.recall("kettle", namespace=NS, wait=0).items} == {second.id, third.id}
+        assert mine.backend.check() == []
+
+
 def test_two_command_lines_at_once(tmp_path: Path) -> None:
     """Both make the store, at the same moment."""
     store = tmp_path / "new" / "memory.db"
