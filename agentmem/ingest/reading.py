@@ -90,7 +90,8 @@ def lines(path: Path) -> Iterator[Node]:
             start, offset = offset + len(raw) - len(data), offset + len(raw)
             if data.strip():
                 found = True
-                yield Node(_parse(_text(data.rstrip(), path, start, number), str(path), number), str(path), f"line {number}")
+                text = _text(data.rstrip(), path, start, number)
+                yield Node(_parse(text, str(path), number), str(path), f"line {number}")
     if not found:
         raise FormatError(f"{path}: the file is empty: expected a conversation")
 
