@@ -47,11 +47,11 @@ def at_terminal(start: Start, *args: str, typed: str | None, env: dict[str, str]
     os.close(theirs)
     shown, sent, ends = b"", False, time.monotonic() + 60
     while time.monotonic() < ends:
-        if not sent and b"[y/N]" in shown:
-            if typed is None:
-                process.send_signal(signal.SIGINT)
-            else:
-                os.write(ours, typed.encode())
+        if typed is None and b"[y/N]" in shown:
+            # Again and again, as a person would: a signal just before the read begins does not end it.
+            process.send_signal(signal.SIGINT)
+        elif typed is not None and not sent and b"[y/N]" in shown:
+            os.write(ours, typed.encode())
             sent = True
         if select.select([ours], [], [], 0.1)[0]:
             try:

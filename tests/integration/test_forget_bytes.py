@@ -208,18 +208,28 @@ class PlacedEmbedder:
         return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
 
-def test_a_parent_that_only_resembles_the_merged_wording_comes_back(store: Path) -> None:
+@pytest.mark.parametrize("embedded", ["before the merge", "after the merge"])
+def test_a_parent_that_only_resembles_the_merged_wording_comes_back(embedded: str, store: Path) -> None:
     """A merge is like what it was made of: that is no reason to take the parents that nobody named."""
-    with Memory(store, embedder=PlacedEmbedder()) as memory:
+    with opened(store, vectors=False) as memory:
         turns = [memory.observe("user", f"{word(n)} was said", namespace=NS).id for n in (1, 2)]
         texts = ["Ada has tea at dawn", "Ada has milk at dusk"]
         made = [memory.insert(t, namespace=NS, sources=[s]).thought.id for t, s in zip(texts, turns, strict=True)]
+    if embedded == "before the merge":
+        embed(store, PlacedEmbedder())
+    with opened(store, vectors=False) as memory:
         memory.merge(made, "Ada has both by noon", namespace=NS)
-        memory.flush()
+    embed(store, PlacedEmbedder())
+    with opened(store, vectors=False) as memory:
         receipt = memory.forget([made[0]], namespace=NS)
         assert receipt.restored == (made[1],)
         assert [t.text for t in memory.thoughts(namespace=NS)] == ["Ada has milk at dusk"]
         assert [t.id for t in memory.turns(namespace=NS)] == [turns[1]]
+
+
+def embed(store: Path, embedder: PlacedEmbedder) -> None:
+    with Memory(str(store), embedder=embedder) as memory:
+        memory.flush()
 
 
 def test_repeats_and_echoes_go_by_default_and_stay_on_request(store: Path) -> None:
