@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -59,7 +60,10 @@ def main() -> NoReturn:
     from agentmem.offline import go_offline
 
     go_offline()
-    cli.main(prog_name="agentmem")
+    try:
+        cli.main(prog_name="agentmem")
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not break the leaving
     raise AssertionError("unreachable: main exits")
 
 

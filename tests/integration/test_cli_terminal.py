@@ -45,11 +45,12 @@ def at_terminal(start: Start, *args: str, typed: str | None, env: dict[str, str]
     ours, theirs = pty.openpty()
     process = start(*args, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
-    shown, sent, ends = b"", False, time.monotonic() + 60
+    shown, sent, due, ends = b"", False, 0.0, time.monotonic() + 60
     while time.monotonic() < ends:
-        if typed is None and b"[y/N]" in shown:
-            # Again and again, as a person would: a signal just before the read begins does not end it.
+        if typed is None and b"[y/N]" in shown and time.monotonic() > due:
+            # Again after a while, as a person would: a signal just before the read begins does not end it.
             process.send_signal(signal.SIGINT)
+            due = time.monotonic() + 3
         elif typed is not None and not sent and b"[y/N]" in shown:
             os.write(ours, typed.encode())
             sent = True
