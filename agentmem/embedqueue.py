@@ -231,8 +231,9 @@ class EmbedQueue:
             ]
         if edges:
             with self._backend.write() as writer:
-                there = {t.id for t in writer.get("thought", [*_ends(edges)], namespace=namespace)}
-                writer.link((e for e in edges if {e.child, e.parent} <= there), namespace=namespace)
+                ends = writer.get("thought", [*_ends(edges)], namespace=namespace)
+                live = {thought.id for thought in ends if thought.state == "live"}
+                writer.link((e for e in edges if {e.child, e.parent} <= live), namespace=namespace)
 
     def _run(self) -> None:
         if not self._bring_up():

@@ -68,6 +68,12 @@ class _Cascade:
             existing = self.reader.get("turn", list(dict.fromkeys(e.parent for e in sources)), namespace=self.namespace)
             self.turns.update(dict.fromkeys(turn.id for turn in existing))
 
+    def said(self, named: Iterable[str]) -> list[str]:
+        """The thoughts whose repetition matters: not those that go only because what they were merged from does."""
+        above = self.reader.edges(namespace=self.namespace, parents=list(self.thoughts), relation="merged")
+        dissolved = {edge.child for edge in above} - set(named)
+        return [i for i in self.thoughts if i not in dissolved]
+
     def restored(self) -> list[str]:
         """Parents of dissolved thoughts that come back."""
         below = self.reader.edges(namespace=self.namespace, children=list(self.thoughts), relation="merged")
@@ -111,7 +117,8 @@ def plan(reader: Reader, choice: Choice, *, namespace: Namespace) -> ForgetPlan:
     cascade = _Cascade(reader, namespace, {}, {})
     cascade.take_turns(turns)
     cascade.take_thoughts(thoughts, keep_source=choice.keep_source)
-    again = _repeats(reader, list(cascade.thoughts), namespace) if choice.repeats else []
+    again = _repeats(reader, cascade.said(thoughts), namespace) if choice.repeats else []
+    again = [i for i in again if i not in cascade.thoughts]
     cascade.take_thoughts(again, keep_source=choice.keep_source)
     return _listed(cascade, tuple(named), again, (), choice.keep_source)
 
@@ -217,7 +224,7 @@ def with_echoes(
     listed = [*intent.thoughts, *intent.repeats]
     cascade = _Cascade(reader, namespace, dict.fromkeys(intent.turns), dict.fromkeys(listed))
     cascade.take_turns(like_named)
-    derived = [i for i in cascade.thoughts if i not in set(listed)]
+    derived = [i for i in cascade.said(()) if i not in set(listed)]
     again = _repeats(reader, derived, namespace) if repeats else []
     again = [i for i in again if i not in cascade.thoughts]
     cascade.take_thoughts(again, keep_source=False)
