@@ -22,14 +22,15 @@ if __name__ == "__main__":
                 if number % 2:
                     ids.append(memory.observe("user", f"single {number} " + "long " * 200, namespace=NS).id)
                 else:
-                    batch = [said(f"batch {number}-{n} " + "long " * 40_000) for n in range(2)]
+                    batch = [said(f"batch {number}-{n} " + "long " * (50 if limit else 40_000)) for n in range(4)]
                     ids += [t.id for t in memory.observe_many(batch, namespace=NS).added]
             except StoreFullError as full:
                 error = str(full)
                 break
         readable = {t.id for t in memory.turns(namespace=NS)} == set(ids)
         found = bool(memory.recall("batch 0-3", namespace=NS, wait=0).items)
-        with Memory(store, embedder=HashEmbedder(), settings=Settings(store=store)) as embedding:
-            # It would embed what waits before it answers, and cannot store the vectors.
-            found = found and bool(embedding.recall("batch 0-3", namespace=NS).items)
+        if limit:
+            with Memory(store, embedder=HashEmbedder(), settings=Settings(store=store)) as embedding:
+                # It would embed what waits before it answers, and cannot store the vectors.
+                found = found and bool(embedding.recall("batch 0-3", namespace=NS).items)
         say(ids=ids, error=error, readable=readable, found=found)
