@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 State: TypeAlias = Literal["off", "idle", "loading", "ready", "failed"]
 Progress: TypeAlias = Callable[[int, int], None]
 
-BULK = 2048
+BULK = 512
 """Jobs a flush takes at once: enough to sort texts by length, which saves padding."""
 _SLICE = 256
 """Vectors that commit together: what is done shows, and an interruption loses seconds of work."""
 _BATCH = 64
-_LEASE_SECONDS = 15.0
+_LEASE_SECONDS = 20.0
+"""How long what a killed process had claimed waits. A batch that takes longer may be embedded twice, to no harm."""
 _SIMILAR = 0.9
 """Cosine from which two thoughts are linked as similar. With MiniLM "lives in Oslo" and "has her home in Oslo" are at
 0.90, "likes tea" and "likes coffee" at 0.83; but "20 mg" and "40 mg" at 0.98, so the link decides nothing."""
@@ -101,6 +102,7 @@ class EmbedQueue:
         self._load = load
         self._lock = threading.Lock()
         self._loaded = threading.Event()
+        self._working = threading.Lock()
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -153,12 +155,21 @@ class EmbedQueue:
     def _waiting(self) -> int:
         return len(self._backend.jobs(task="embed", state="queued"))
 
-    def work(self, limit: int, progress: Progress | None = None) -> int:
-        """Embed at most `limit` waiting records; return how many jobs were taken off the queue."""
+    def work(self, limit: int, progress: Progress | None = None, *, patient: bool = True) -> int:
+        """Embed at most `limit` waiting records; return how many jobs were taken off the queue.
+
+        One thread embeds at a time, since one uses all cores; who is not patient leaves it to the one that does.
+        """
         embedder = self._embedder
-        if embedder is None or self.state != "ready":
+        if embedder is None or self.state != "ready" or not self._working.acquire(blocking=patient):
             return 0
-        jobs = self._backend.claim("embed", limit=limit, lease_seconds=_LEASE_SECONDS + limit / 20)
+        try:
+            return self._work(embedder, limit, progress)
+        finally:
+            self._working.release()
+
+    def _work(self, embedder: Embedder, limit: int, progress: Progress | None) -> int:
+        jobs = self._backend.claim("embed", limit=limit, lease_seconds=_LEASE_SECONDS)
         done = 0
         try:
             for part in self._slices(jobs):

@@ -401,7 +401,7 @@ class Memory:
             with self.backend.read() as reader:
                 waiting = reader.count("job", namespace=namespace, where={"task": "embed", "state": "queued"})
             if waiting:
-                self._queue.work(_CATCH_UP)
+                self._queue.work(_CATCH_UP, patient=False)
         try:
             return embedqueue.encode(embedder, [query])[0]
         except EmbedderError:
