@@ -13,12 +13,14 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from agentmem.clock import utc_now
 from agentmem.config import Settings
 from agentmem.memory import Memory
 from agentmem.types import Kind
@@ -132,7 +134,8 @@ def check_full_text(store: Path, expected: Expected) -> None:
 
 def check_vectors(store: Path, expected: Expected) -> None:
     embedder = HashEmbedder()
-    with Memory(store, embedder=embedder, create=False) as memory:
+    # A minute later: what the killed process had claimed is free again.
+    with Memory(store, embedder=embedder, create=False, clock=lambda: utc_now() + timedelta(minutes=1)) as memory:
         memory.flush()
         assert memory.stats(namespace=NS).waiting == 0
         kinds: list[tuple[Kind, dict[str, str]]] = [("turn", expected.turns), ("thought", _live(expected))]
