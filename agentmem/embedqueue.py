@@ -30,7 +30,8 @@ BULK = 512
 """Jobs a flush takes at once: enough to sort texts by length, which saves padding."""
 _SLICE = 256
 """Vectors that commit together: what is done shows, and an interruption loses seconds of work."""
-_BATCH = 64
+_BATCH = 16
+"""Jobs the worker takes at once: closing waits for them, so no more than a second's work."""
 _LEASE_SECONDS = 20.0
 """How long what a killed process had claimed waits. A batch that takes longer may be embedded twice, to no harm."""
 _SIMILAR = 0.9

@@ -23,7 +23,7 @@ from agentmem.clock import as_utc, utc_now
 from agentmem.config import Settings, load_settings
 from agentmem.embedqueue import EmbedQueue, Progress, State
 from agentmem.erasure import Erasure
-from agentmem.errors import EmbedderError, InputError
+from agentmem.errors import EmbedderError, InputError, StoreError
 from agentmem.interfaces import Backend, Clock, Embedder, Writer
 from agentmem.namespaces import check_namespace
 from agentmem.types import (
@@ -401,12 +401,19 @@ class Memory:
             with self.backend.read() as reader:
                 waiting = reader.count("job", namespace=namespace, where={"task": "embed", "state": "queued"})
             if waiting:
-                self._queue.work(_CATCH_UP, patient=False)
+                self._catch_up()
         try:
             return embedqueue.encode(embedder, [query])[0]
         except EmbedderError:
             _log.warning("the query could not be embedded: full text answers alone")
             return None
+
+    def _catch_up(self) -> None:
+        """Embed what was just said. A store that cannot be written to now (locked, full) is no reason not to answer."""
+        try:
+            self._queue.work(_CATCH_UP, patient=False)
+        except StoreError as error:
+            _log.warning("what waits to be embedded goes on waiting: %s", error)
 
     @property
     def embedder_state(self) -> State:
