@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 State: TypeAlias = Literal["off", "idle", "loading", "ready", "failed"]
 Progress: TypeAlias = Callable[[int, int], None]
 
-BULK = 512
+BULK = 1024
 """Jobs a flush takes at once: enough to sort texts by length, which saves padding."""
-_SLICE = 256
+_SLICE = 512
 """Vectors that commit together: what is done shows, and an interruption loses seconds of work."""
 _BATCH = 16
 """Jobs the worker takes at once: closing waits for them, so no more than a second's work."""
