@@ -24,6 +24,7 @@ NEVER = float("inf")
 NOBODY = -2
 """Number of a name that no document bears; documents without a name have -1."""
 ROLES = ("user", "assistant", "tool", "system")
+ORIGINS = ("user", "agent", "tool", "code", "import")
 STATES = ("live", "complete", "cancelled", "retracted", "superseded", "merged", "quoting")
 _KINDS: tuple[Kind, ...] = ("turn", "thought")
 _HOLES_LEFT = 1000
@@ -32,6 +33,7 @@ _COLUMNS = {
     "kind": np.int8,
     "state": np.int8,
     "role": np.int8,
+    "origin": np.int8,
     "session": np.int32,
     "speaker": np.int32,
     "tokens": np.int32,
@@ -207,10 +209,12 @@ class NamespaceCache:
             "recorded": record.recorded_at.timestamp(),
             "session": -1,
             "speaker": -1,
+            "origin": -1,
         }
         if isinstance(record, Thought):
             # A thought says what the user said, in short; from a tool it is the tool's.
-            return fields | {"kind": THOUGHT, "role": ROLES.index("user" if record.trusted else "tool")}
+            role = ROLES.index("user" if record.trusted else "tool")
+            return fields | {"kind": THOUGHT, "role": role, "origin": ORIGINS.index(record.origin)}
         if record.speaker:
             fields["speaker"] = self.speakers.take(record.speaker)
         return fields | {

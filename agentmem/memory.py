@@ -15,7 +15,7 @@ from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from agentmem import embedqueue, forget, ledger, thoughts, views
 from agentmem.bridge import to_async
@@ -39,6 +39,7 @@ from agentmem.types import (
     Origin,
     Part,
     Precision,
+    RecalledKind,
     Receipt,
     Recollection,
     Role,
@@ -354,36 +355,44 @@ class Memory:
         budget: int | None = None,
         subtree: bool = False,
         session: str | None = None,
-        kinds: Sequence[Literal["turn", "thought"]] = ("turn", "thought"),
+        kinds: Sequence[RecalledKind] = ("turn", "thought"),
+        speaker: str | None = None,
+        origin: Origin | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
         as_of: datetime | None = None,
         known_at: datetime | None = None,
         wait: float | None = None,
     ) -> Recollection:
         """The `k` best remembered things for a query, within `budget` tokens; no model call.
 
-        `wait` bounds the seconds to wait for the embedder (None: until it is up; 0: not at all): without it, full text
-        answers alone. `subtree` asks every namespace at or below this one. Raises InputError for an empty query,
-        EmbedderError where the embedder was waited for and failed.
+        `subtree` asks every namespace at or below this one. `session`, `kinds`, `speaker` (of turns: a name or a role),
+        `origin` (of thoughts), `after` (inclusive), `before` (exclusive), `as_of` and `known_at` are conditions
+        (`filters.Conditions`), and as many as `k` come back where so many meet them. `wait` bounds the seconds to wait
+        for the embedder (None: until it is up; 0: not at all): without it, full text answers alone. Raises InputError
+        for an empty query or impossible conditions, EmbedderError where the embedder was waited for and failed.
         """
+        from agentmem.filters import Conditions
+
         namespace = check_namespace(namespace)
         if not query.strip():
             raise InputError("an empty query finds nothing: give words to recall by")
         if k < 1:
             raise InputError(f"k is the number of things to recall, at least 1; got {k}")
+        conditions = Conditions(
+            kinds=kinds,
+            session=session,
+            speaker=speaker,
+            origin=origin,
+            after=after,
+            before=before,
+            as_of=as_of,
+            known_at=known_at,
+        )
         self._erasure.finish()
         vector = self._vector(query, namespace, wait)
         started = time.perf_counter()
-        ask = partial(
-            self._engine.recall,
-            query,
-            vector,
-            k=k,
-            budget=budget,
-            session=session,
-            kinds=kinds,
-            as_of=as_of and as_utc(as_of),
-            known_at=known_at and as_utc(known_at),
-        )
+        ask = partial(self._engine.recall, query, vector, k=k, budget=budget, conditions=conditions)
         if not subtree:
             items = ask(namespace=namespace)
         else:

@@ -6,22 +6,22 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem.cache import NEVER, STATES, THOUGHT, TURN, NamespaceCache
+from agentmem.cache import STATES, THOUGHT, TURN, NamespaceCache
 from agentmem.clock import utc_now
 from agentmem.errors import EmbedderMismatchError
 from agentmem.explain import Explanation
+from agentmem.filters import KINDS, Conditions, allowed
 from agentmem.fusion import DEFAULT, Fused, Query, Weights, fuse
 from agentmem.interfaces import Backend, Clock, Reader
 from agentmem.text import index_text, normalise, stems
-from agentmem.types import Kind, Namespace, RecallItem, Thought, Turn
+from agentmem.types import Namespace, RecallItem, Thought, Turn
 
-_KINDS: dict[Kind, int] = {"turn": TURN, "thought": THOUGHT}
+ANYTHING = Conditions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +54,12 @@ class RecallEngine:
         namespace: Namespace,
         k: int = 10,
         budget: int | None = None,
-        session: str | None = None,
-        kinds: Sequence[Kind] = ("turn", "thought"),
-        as_of: datetime | None = None,
-        known_at: datetime | None = None,
+        conditions: Conditions = ANYTHING,
     ) -> list[RecallItem]:
         """The `k` best items by rank, near-equal ones taken once, together of at most `budget` tokens.
 
-        `vector` is the query's unit vector, shape (dimension,), or None: full text alone. `session` leaves that
-        session's turns only. `as_of` asks what was true at a time, `known_at` what was recorded by then; without them
-        thoughts are those valid now. Superseded turns never come back. Raises EmbedderMismatchError where the vector's
-        dimension is not that of the vectors held.
+        `vector` is the query's unit vector, shape (dimension,), or None: full text alone. Superseded turns never come
+        back. Raises EmbedderMismatchError where the vector's dimension is not that of the vectors held.
         """
         asked = Query(query, vector)
         cache = self._cache(namespace)
@@ -74,8 +69,8 @@ class RecallEngine:
             if not len(cache):
                 return []
             fused = fuse(cache, asked, self._weights)
-            allowed = self._allowed(cache, session, kinds, as_of, known_at) & (fused.score > 0)
-            return _items(reader, cache, fused, asked, _pick(reader, cache, fused.score, allowed, k, budget))
+            passing = allowed(cache, reader, conditions, now=self._clock()) & (fused.score > 0)
+            return _items(reader, cache, fused, asked, _pick(reader, cache, fused.score, passing, k, budget))
 
     def turns_with_all_terms(self, text: str, *, namespace: Namespace) -> list[str]:
         """Ids of the turns whose stems include every stem of `text`; none when it has no stems."""
@@ -113,44 +108,6 @@ class RecallEngine:
             with self._backend.read() as reader:
                 cache.refresh(reader)
             yield cache
-
-    def _allowed(
-        self,
-        cache: NamespaceCache,
-        session: str | None,
-        kinds: Sequence[Kind],
-        as_of: datetime | None,
-        known_at: datetime | None,
-    ) -> NDArray[np.bool_]:
-        """Which documents the conditions let through, shape (documents,)."""
-        columns = cache.columns
-        allowed: NDArray[np.bool_] = cache.live[: len(cache)].copy()
-        for kind, number in _KINDS.items():
-            if kind not in kinds:
-                allowed &= columns["kind"] != number
-        for passed_over in ("superseded", "quoting"):
-            allowed &= columns["state"] != STATES.index(passed_over)
-        if session is not None:
-            allowed &= columns["session"] == cache.sessions.number(session)
-        at = as_of if as_of is not None else self._clock()
-        held = _true_then(cache, at.timestamp(), None if known_at is None else known_at.timestamp())
-        # A turn was said, whatever its clock showed: only a question about a time asks for its date.
-        return allowed & (held | (columns["kind"] == TURN) if as_of is None and known_at is None else held)
-
-
-def _true_then(cache: NamespaceCache, as_of: float, known_at: float | None) -> NDArray[np.bool_]:
-    """Documents that held at `as_of` by what was known at `known_at`: `thoughts.is_valid` over arrays, and the turns
-    that were said by then."""
-    columns, gone = cache.columns, cache.columns["gone"]
-    allowed = np.ones(len(cache), dtype=np.bool_)
-    untouched = np.zeros(len(cache), dtype=np.bool_)
-    if known_at is not None:
-        allowed = columns["recorded"] <= known_at
-        untouched = (gone > known_at) & (gone < NEVER)
-    ended = np.where(untouched, NEVER, columns["until"])
-    merged = (columns["state"] == STATES.index("merged")) & ~untouched
-    allowed &= ~merged & (columns["at"] <= as_of) & (as_of < ended)
-    return allowed
 
 
 def _check_dimension(cache: NamespaceCache, vector: NDArray[np.float32] | None) -> None:
@@ -239,7 +196,7 @@ def _says(record: Turn | Thought) -> tuple[str, ...]:
 
 def _records(reader: Reader, cache: NamespaceCache, docs: Sequence[int]) -> dict[int, Turn | Thought]:
     found: dict[int, Turn | Thought] = {}
-    for kind, number in _KINDS.items():
+    for kind, number in KINDS.items():
         ids = [cache.ids[doc] for doc in docs if cache.columns["kind"][doc] == number]
         if ids:
             found |= {cache.doc_of[r.id]: r for r in reader.get(kind, ids, namespace=cache.namespace)}

@@ -17,6 +17,7 @@ TurnStatus: TypeAlias = Literal["complete", "cancelled", "superseded"]
 ThoughtState: TypeAlias = Literal["live", "retracted", "merged"]
 Origin: TypeAlias = Literal["user", "agent", "tool", "code", "import"]
 Kind: TypeAlias = Literal["turn", "chunk", "thought", "job", "operation", "suppression"]
+RecalledKind: TypeAlias = Literal["turn", "thought"]
 Relation: TypeAlias = Literal["source", "merged", "similar", "recalled"]
 JobState: TypeAlias = Literal["queued", "parked"]
 Part: TypeAlias = Mapping[str, Any]
@@ -203,7 +204,7 @@ class RecallItem:
     """
 
     id: str
-    kind: Literal["turn", "thought"]
+    kind: RecalledKind
     text: str
     score: float
     time: datetime

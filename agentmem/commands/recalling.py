@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from typing import Any, get_args
 
 import click
 
@@ -12,16 +12,21 @@ from agentmem.commands.talking import words
 from agentmem.display import minute, one_line, short_id
 from agentmem.errors import NotFoundError
 from agentmem.logs import LOGGER
-from agentmem.types import RecallItem, Recollection, Turn
+from agentmem.types import Origin, RecalledKind, RecallItem, Recollection, Turn
 
 
 @click.command()
 @click.argument("query", nargs=-1, required=True)
 @click.option("-k", "count", type=click.IntRange(1, 1000), help="How many things at most.  [default: recall_items]")
 @click.option("--budget", type=click.IntRange(1), metavar="TOKENS", help="Their length at most, in tokens.")
+@click.option("--after", type=Moment(), help="Only what was said then or later, or became true.")
+@click.option("--before", type=Moment(), help="Only what was said earlier, or became true.")
 @click.option("--as-of", type=Moment(end=True), help="What was true then.")
 @click.option("--known-at", type=Moment(end=True), help="What was known then.")
-@click.option("--session", metavar="NAME", help="Only from this session.")
+@click.option("--session", metavar="NAME", help="Only from this session, and thoughts that came from it.")
+@click.option("--kind", type=click.Choice(get_args(RecalledKind)), help="Only turns, or only thoughts.")
+@click.option("--speaker", metavar="NAME", help="Only turns by this speaker, or of this role.")
+@click.option("--origin", type=click.Choice(get_args(Origin)), help="Only thoughts of this origin.")
 @click.option("--subtree", is_flag=True, help="Also from the namespaces below this one.")
 @json_option
 @common
@@ -30,10 +35,8 @@ def recall(
     query: tuple[str, ...],
     count: int | None,
     budget: int | None,
-    as_of: datetime | None,
-    known_at: datetime | None,
-    session: str | None,
-    subtree: bool,
+    kind: RecalledKind | None,
+    **conditions: Any,
 ) -> None:
     """Show what is remembered about QUERY, and why.
 
@@ -45,10 +48,8 @@ def recall(
             namespace=call.namespace,
             k=count or call.settings.recall_items,
             budget=budget,
-            session=session,
-            subtree=subtree,
-            as_of=as_of,
-            known_at=known_at,
+            kinds=(kind,) if kind else get_args(RecalledKind),
+            **conditions,
         )
     how = "words and meaning" if found.dense else "words alone"
     LOGGER.info("recalled %d things by %s in %.1f ms", len(found.items), how, found.milliseconds)

@@ -147,6 +147,23 @@ def test_recall_has_the_promised_shape(run: Run, chat_file: Path) -> None:
     assert found["items"][0]["source"]["role"] in ("user", "assistant")
 
 
+def test_recall_meets_conditions(run: Run, chat_file: Path) -> None:
+    ok(run("ingest", chat_file, "--json"))
+    add(run, "Maya paints azulejo tiles.")
+
+    def found(*conditions: object) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = ok(run("recall", "azulejo tiles", *conditions, "--json"))["items"]
+        return items
+
+    assert {item["kind"] for item in found("--kind", "turn")} == {"turn"}
+    assert {item["kind"] for item in found("--kind", "thought")} == {item["kind"] for item in found("--origin", "user")}
+    assert found("--origin", "agent") == []
+    assert {item["source"]["role"] for item in found("--speaker", "assistant")} == {"assistant"}
+    first = min(item["time"] for item in found("--kind", "turn"))
+    assert found("--before", first) == []
+    assert len(found("--after", first)) == len(found())
+
+
 def test_recall_shows_full_ids_to_a_pipe(run: Run) -> None:
     thought = add(run, "Maya lives in Lisbon.")
     result = run("recall", "Lisbon")
@@ -369,6 +386,9 @@ def test_options_after_the_command_win(run: Run, tmp_path: Path) -> None:
         (("stats", "--namespace", ""), 2, "namespace"),
         (("recall", ""), 2, "empty"),
         (("recall", "x", "-k", "0"), 2, "-k"),
+        (("recall", "x", "--after", "2024-05-09", "--before", "2024-05-08"), 2, "exchange"),
+        (("recall", "x", "--speaker", "Maya", "--origin", "user"), 2, "one of the two"),
+        (("recall", "x", "--kind", "chunk"), 2, "chunk"),
         (("thoughts", "list", "--as-of", "soon"), 2, "2024-05-08"),
         (("erase", "--older-than", "long", "--yes"), 2, "90d"),
         (("erase", "--yes"), 2, "--all"),

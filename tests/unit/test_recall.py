@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from agentmem.backends.memory import MemoryBackend
 from agentmem.errors import EmbedderMismatchError
 from agentmem.explain import MEASURES
+from agentmem.filters import Conditions
 from agentmem.ids import new_id
 from agentmem.recall import RecallEngine
 from agentmem.text import stems
@@ -21,6 +22,7 @@ from agentmem.types import Chunk, Edge, Kind, RecallItem, Thought, Turn
 NS = ("tests", "recall")
 START = datetime(2024, 3, 1, tzinfo=UTC)
 NOW = START + timedelta(days=365)
+_HOW = ("namespace", "k", "budget")
 
 
 def _turn(text: str, seq: int = 0, **fields: Any) -> Turn:
@@ -80,7 +82,8 @@ class Bench:
 
     def ask(self, query: str, *, dense: bool = False, **conditions: Any) -> list[RecallItem]:
         vector = _vector(query) if dense else None
-        return self.engine.recall(query, vector, **({"namespace": NS} | conditions))
+        how = {"namespace": NS} | {name: conditions.pop(name) for name in _HOW if name in conditions}
+        return self.engine.recall(query, vector, **how, conditions=Conditions(**conditions))
 
     def texts(self, query: str, **conditions: Any) -> list[str]:
         return [item.text for item in self.ask(query, **conditions)]
