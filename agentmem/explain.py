@@ -1,7 +1,6 @@
-"""Why an item was recalled: its signals in figures, and in short words.
+"""Why an item was recalled, in figures and in short words, and what its query was read as.
 
-`RecallItem.signals` holds what adds up to the score, under the names of `fusion.Fused.contributions` (meaning, words,
-neighbours, chunk, session, speaker, asker; zero ones left out), and besides them the MEASURES, which are not part of
+An item's signals (`fusion.Fused.signals`) add up to its score. Besides them stand the MEASURES, which are no part of
 the sum but say how far an item answers at all:
 
 - "coverage": share (0 … 1) of the query's distinct stems that the item holds, weighted by rarity (idf); stems that
@@ -16,13 +15,23 @@ from collections.abc import Sequence
 
 from agentmem.cache import NamespaceCache
 from agentmem.fusion import Fused, Query
+from agentmem.types import Signal
 
 MEASURES = ("coverage", "context", "cosine")
-_SHOWN = {"chunk": "its chunk", "session": "its session", "speaker": "named speaker"}
+_SHOWN = {"its chunk": ("chunk_meaning", "chunk_words"), "its session": ("session",), "named speaker": ("speaker",)}
 _SHOWN_SHARE = 0.15
-"""Of the score, from which such a signal is named."""
+"""Of the score, from which such signals are named."""
 _SHOWN_GAIN = 0.1
 """In coverage, from which the turns beside are named."""
+
+
+def reading(cache: NamespaceCache, query: Query) -> dict[str, tuple[str, ...]]:
+    """What a query is read as: its "stems", those of them that are "unheard" of here, and the "speakers" it names."""
+    return {
+        "stems": query.stems,
+        "unheard": tuple(stem for stem in query.stems if stem not in cache.postings),
+        "speakers": tuple(sorted(cache.speakers_named(query.words).values())),
+    }
 
 
 class Explanation:
@@ -37,13 +46,11 @@ class Explanation:
     def _near(self, doc: int) -> tuple[int, int, int]:
         return int(self._layout.before[doc]), doc, int(self._layout.after[doc])
 
-    def signals(self, doc: int) -> dict[str, float]:
-        signals = {name: float(values[doc]) for name, values in self._fused.contributions.items() if values[doc]}
-        signals["coverage"] = self._share(self._held[doc])
-        signals["context"] = self._context(doc)
+    def measures(self, doc: int) -> dict[str, float]:
+        measures = {"coverage": self._share(self._held[doc]), "context": self._context(doc)}
         if self._has_meaning(doc):
-            signals["cosine"] = float(self._fused.cosine[doc])
-        return signals
+            measures["cosine"] = float(self._fused.cosine[doc])
+        return measures
 
     def _context(self, doc: int) -> float:
         return self._share(set().union(*(self._held[near] for near in self._near(doc))))
@@ -54,7 +61,7 @@ class Explanation:
     def _has_meaning(self, doc: int) -> bool:
         return self._query.vector is not None and self._vectors.holds(doc)
 
-    def why(self, doc: int, repeats: int) -> str:
+    def why(self, doc: int, signals: Sequence[Signal], repeats: int) -> str:
         """The query's words it holds, how near it is in meaning, and what else raised it notably."""
         matched = [word for word, stem in self._query.shown.items() if stem in self._held[doc]]
         reasons = ["words " + ", ".join(matched)] if matched else []
@@ -63,7 +70,8 @@ class Explanation:
         if self._context(doc) >= self._share(self._held[doc]) + _SHOWN_GAIN:
             reasons.append("neighbours")
         least = _SHOWN_SHARE * self._fused.score[doc]
-        reasons += [said for name, said in _SHOWN.items() if self._fused.contributions[name][doc] >= least > 0]
+        added = {signal.name: signal.contribution for signal in signals}
+        reasons += [said for said, names in _SHOWN.items() if sum(added.get(n, 0) for n in names) >= least > 0]
         if repeats > 1:
             reasons.append(f"said {repeats} times")
         return " · ".join(reasons)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from agentmem.cache import ROLES, THOUGHT, NamespaceCache
 from agentmem.episodes import Layout, key_relevance
 from agentmem.text import STOP_WORDS, stems, words
+from agentmem.types import Signal
 
 Scores = NDArray[np.float32]
 
@@ -79,11 +80,18 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Fused:
-    """Arrays of shape (documents,): what each signal contributes, their sum, and the cosines as they are."""
+    """Arrays of shape (documents,): what each signal measures, by the name of its weight, the weighted sum, and the
+    cosines as they are."""
 
-    contributions: Mapping[str, Scores]
+    values: Mapping[str, Scores]
+    weights: Weights
     score: Scores
     cosine: Scores
+
+    def signals(self, doc: int) -> tuple[Signal, ...]:
+        """What adds up to a document's score; what adds nothing is left out."""
+        found = (Signal(name, float(v[doc]), getattr(self.weights, name)) for name, v in self.values.items())
+        return tuple(signal for signal in found if signal.contribution)
 
 
 def fuse(cache: NamespaceCache, query: Query, weights: Weights = DEFAULT) -> Fused:
@@ -91,20 +99,23 @@ def fuse(cache: NamespaceCache, query: Query, weights: Weights = DEFAULT) -> Fus
     postings, layout, size = cache.postings, _layout(cache, query), len(cache)
     cosine = _cosine(cache, query, size)
     whole = np.float32(sum(max(postings.idf(stem), COMMON) for stem in query.stems) or 1.0)
-    bm25, coverage = postings.scores(query.stems, size), postings.coverage(query.stems, size)
-    chunk_words = postings.pooled(query.stems, layout.chunk, layout.chunks) / whole
-    session_words = postings.pooled(query.stems, layout.session, layout.sessions) / whole
-    contributions = {
-        "meaning": weights.meaning * cosine,
-        "words": weights.words * bm25 + weights.coverage * coverage,
-        "neighbours": weights.before * bm25[layout.before] / whole + weights.after * cosine[layout.after],
-        "chunk": weights.chunk_meaning * key_relevance(cosine, layout) + weights.chunk_words * chunk_words,
-        "session": weights.session * session_words,
-        "speaker": weights.speaker * _speaks(cache, query),
-        "asker": weights.asker * _asks(cache, query),
+    bm25 = postings.scores(query.stems, size)
+    values = {
+        "meaning": cosine,
+        "words": bm25,
+        "coverage": postings.coverage(query.stems, size),
+        "before": bm25[layout.before] / whole,
+        "after": cosine[layout.after],
+        "chunk_meaning": key_relevance(cosine, layout),
+        "chunk_words": postings.pooled(query.stems, layout.chunk, layout.chunks) / whole,
+        "session": postings.pooled(query.stems, layout.session, layout.sessions) / whole,
+        "speaker": _speaks(cache, query),
+        "asker": _asks(cache, query),
     }
-    score: Scores = np.sum(np.stack(list(contributions.values())), axis=0)
-    return Fused(contributions, score, cosine)
+    score = np.zeros(size, dtype=np.float32)
+    for name, measured in values.items():
+        score += np.float32(getattr(weights, name)) * measured
+    return Fused(values, weights, score, cosine)
 
 
 def _layout(cache: NamespaceCache, query: Query) -> Layout:

@@ -402,6 +402,14 @@ class Memory:
         elapsed = (time.perf_counter() - started) * 1000
         return Recollection(query, tuple(items), dense=vector is not None, milliseconds=elapsed)
 
+    def reading(self, query: str, *, namespace: Namespace, subtree: bool = False) -> dict[str, tuple[str, ...]]:
+        """What `recall` reads a query as, by sort: its stems, the speakers it names, … (`explain.reading`)."""
+        namespace, found = check_namespace(namespace), dict[str, tuple[str, ...]]()
+        for below in self.namespaces(namespace) if subtree else [namespace]:
+            for sort, values in self._engine.reading(query, namespace=below).items():
+                found[sort] = tuple(dict.fromkeys((*found.get(sort, ()), *values)))
+        return found
+
     def _vector(self, query: str, namespace: Namespace, wait: float | None) -> Any:
         embedder = self._queue.embedder(wait)
         if embedder is None:

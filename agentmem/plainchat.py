@@ -191,7 +191,7 @@ class _Chat:
             return memory.resolve(rest, namespace=namespace)[1]
         except NotFoundError:
             found = memory.recall(rest, namespace=namespace, k=_CANDIDATES, wait=0).items
-        holding = [i for i in found if i.signals.get("coverage", 0.0) > _ALL_WORDS]
+        holding = [i for i in found if i.measures.get("coverage", 0.0) > _ALL_WORDS]
         if not holding:
             raise NotFoundError(f"nothing that holds all the words of {one_line(rest, 40)!r}; /why shows ids")
         if len(holding) == 1:

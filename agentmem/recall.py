@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from agentmem.cache import STATES, THOUGHT, TURN, NamespaceCache
 from agentmem.clock import utc_now
 from agentmem.errors import EmbedderMismatchError
-from agentmem.explain import Explanation
+from agentmem.explain import Explanation, reading
 from agentmem.filters import KINDS, Conditions, allowed
 from agentmem.fusion import DEFAULT, Fused, Query, Weights, fuse
 from agentmem.interfaces import Backend, Clock, Reader
@@ -71,6 +71,11 @@ class RecallEngine:
             fused = fuse(cache, asked, self._weights)
             passing = allowed(cache, reader, conditions, now=self._clock()) & (fused.score > 0)
             return _items(reader, cache, fused, asked, _pick(reader, cache, fused.score, passing, k, budget))
+
+    def reading(self, query: str, *, namespace: Namespace) -> dict[str, tuple[str, ...]]:
+        """What a query is read as in a namespace, see `explain.reading`."""
+        with self._current(namespace) as cache:
+            return reading(cache, Query(query, None))
 
     def turns_with_all_terms(self, text: str, *, namespace: Namespace) -> list[str]:
         """Ids of the turns whose stems include every stem of `text`; none when it has no stems."""
@@ -209,19 +214,22 @@ def _items(
     thoughts = [p.record.id for p in picked if isinstance(p.record, Thought)]
     origins = _source_turns(reader, cache.namespace, thoughts) if thoughts else {}
     explanation = Explanation(cache, fused, query, [p.doc for p in picked])
-    return [
-        RecallItem(
-            id=p.record.id,
-            kind="thought" if isinstance(p.record, Thought) else "turn",
-            text=p.record.text,
-            score=float(fused.score[p.doc]),
-            time=p.record.valid_from if isinstance(p.record, Thought) else p.record.occurred_at,
-            source=_source(p.record, origins),
-            why=explanation.why(p.doc, p.repeats),
-            signals=explanation.signals(p.doc),
-        )
-        for p in picked
-    ]
+    return [_item(p, fused, explanation, origins) for p in picked]
+
+
+def _item(p: _Picked, fused: Fused, explanation: Explanation, origins: Mapping[str, list[str]]) -> RecallItem:
+    signals = fused.signals(p.doc)
+    return RecallItem(
+        id=p.record.id,
+        kind="thought" if isinstance(p.record, Thought) else "turn",
+        text=p.record.text,
+        score=float(fused.score[p.doc]),
+        time=p.record.valid_from if isinstance(p.record, Thought) else p.record.occurred_at,
+        source=_source(p.record, origins),
+        why=explanation.why(p.doc, signals, p.repeats),
+        signals=signals,
+        measures=explanation.measures(p.doc),
+    )
 
 
 def _source_turns(reader: Reader, namespace: Namespace, thoughts: Sequence[str]) -> dict[str, list[str]]:

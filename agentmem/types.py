@@ -196,8 +196,23 @@ class SessionInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Signal:
+    """One thing that counts for an item's rank: `value` is what was measured, `weight` how much it counts."""
+
+    name: str
+    value: float
+    weight: float
+
+    @property
+    def contribution(self) -> float:
+        """What it adds to the score."""
+        return self.value * self.weight
+
+
+@dataclass(frozen=True, slots=True)
 class RecallItem:
-    """One remembered thing, at its rank. `signals` are its contributions to `score`; `why` says them in words.
+    """One remembered thing, at its rank. The contributions of its `signals` add up to `score`; `why` says in words what
+    counted. `measures` (explain.MEASURES) say how far it answers the query at all.
 
     `source` is where it came from: for a turn its session, seq, role, speaker, source, external_id and metadata (a
     LoCoMo turn's `dia_id`, a BEAM turn's `message_id`); for a thought its origin and the ids of its source turns.
@@ -210,7 +225,8 @@ class RecallItem:
     time: datetime
     source: Mapping[str, Any]
     why: str
-    signals: Mapping[str, float] = field(default_factory=dict)
+    signals: tuple[Signal, ...] = ()
+    measures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

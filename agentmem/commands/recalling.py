@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import click
 
 from agentmem.commands.common import Call, Moment, common, json_option
+from agentmem.commands.explaining import explained_json, show_reading, show_signals
 from agentmem.commands.output import as_json, item_json, print_json, say, table
 from agentmem.commands.talking import words
 from agentmem.display import minute, one_line, short_id
@@ -28,6 +30,7 @@ from agentmem.types import Origin, RecalledKind, RecallItem, Recollection, Turn
 @click.option("--speaker", metavar="NAME", help="Only turns by this speaker, or of this role.")
 @click.option("--origin", type=click.Choice(get_args(Origin)), help="Only thoughts of this origin.")
 @click.option("--subtree", is_flag=True, help="Also from the namespaces below this one.")
+@click.option("--explain", is_flag=True, help="Show what the query is read as, and each item's signals.")
 @json_option
 @common
 def recall(
@@ -36,6 +39,8 @@ def recall(
     count: int | None,
     budget: int | None,
     kind: RecalledKind | None,
+    subtree: bool,
+    explain: bool,
     **conditions: Any,
 ) -> None:
     """Show what is remembered about QUERY, and why.
@@ -49,21 +54,33 @@ def recall(
             k=count or call.settings.recall_items,
             budget=budget,
             kinds=(kind,) if kind else get_args(RecalledKind),
+            subtree=subtree,
             **conditions,
         )
+        reading = memory.reading(words(query), namespace=call.namespace, subtree=subtree) if explain else None
     how = "words and meaning" if found.dense else "words alone"
     LOGGER.info("recalled %d things by %s in %.1f ms", len(found.items), how, found.milliseconds)
     if call.as_json:
-        print_json({"items": [item_json(item) for item in found.items]})
+        print_json(_as_json(found, reading))
     else:
-        _show(found)
+        _show(found, reading)
 
 
-def _show(found: Recollection) -> None:
+def _as_json(found: Recollection, reading: Mapping[str, Sequence[str]] | None) -> dict[str, Any]:
+    if reading is None:
+        return {"items": [item_json(item) for item in found.items]}
+    return {"query": {**reading, "dense": found.dense}, "items": [explained_json(item) for item in found.items]}
+
+
+def _show(found: Recollection, reading: Mapping[str, Sequence[str]] | None) -> None:
+    if reading is not None:
+        show_reading(reading)
     if not found.items:
         say("nothing is remembered that bears on this", dim=True, err=True)
     for rank, item in enumerate(found.items, 1):
         _show_item(rank, item)
+        if reading is not None:
+            show_signals(item, found.items)
 
 
 def _show_item(rank: int, item: RecallItem) -> None:

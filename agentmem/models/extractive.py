@@ -68,11 +68,11 @@ def choose(question: str, items: Sequence[RecallItem], limits: Limits = DEFAULT)
 
 def strength(item: RecallItem, limits: Limits = DEFAULT) -> float:
     """How far an item bears on the question: 1 is enough for an answer."""
-    coverage, cosine = item.signals.get("coverage", 0.0), item.signals.get("cosine")
+    coverage, cosine = item.measures.get("coverage", 0.0), item.measures.get("cosine")
     if cosine is not None:
         return (coverage + 2 * cosine) / limits.by_vector
     # Without vectors a turn that shares no word may still be the reply to one that does.
-    return max(coverage, item.signals.get("context", 0.0) - limits.by_words / 5) / limits.by_words
+    return max(coverage, item.measures.get("context", 0.0) - limits.by_words / 5) / limits.by_words
 
 
 def _asks_only(item: RecallItem, question: str) -> bool:
@@ -96,7 +96,7 @@ def _speaker(item: RecallItem) -> str:
 
 
 def _coverage(items: Sequence[RecallItem]) -> float:
-    return max((item.signals.get("coverage", 0.0) for item in items), default=0.0)
+    return max((item.measures.get("coverage", 0.0) for item in items), default=0.0)
 
 
 def _quotes(items: Sequence[RecallItem], question: str) -> list[str]:

@@ -164,6 +164,23 @@ def test_recall_meets_conditions(run: Run, chat_file: Path) -> None:
     assert len(found("--after", first)) == len(found())
 
 
+def test_recall_explains_itself(run: Run, chat_file: Path) -> None:
+    ok(run("ingest", chat_file, "--json"))
+    found = ok(run("recall", "What does Maya paint with zinnober?", "--explain", "--json"))
+    assert found["query"]["unheard"] == ["zinnob"]
+    assert {"maya", "paint"} < set(found["query"]["stems"])
+    for item in found["items"]:
+        assert set(item) == ITEM | {"signals", "measures"}
+        assert sum(signal["contribution"] for signal in item["signals"]) == pytest.approx(item["score"], abs=1e-4)
+        assert all(s["value"] * s["weight"] == pytest.approx(s["contribution"]) for s in item["signals"])
+    shown = run("recall", "What does Maya paint with zinnober?", "--explain")
+    assert shown.exit_code == 0
+    lines = shown.stdout.splitlines()
+    assert "zinnob" in lines[0]
+    assert all(sum(s["name"] in line and " x " in line for line in lines) for s in found["items"][0]["signals"])
+    assert max(len(line) for line in lines if " x " in line) <= 80
+
+
 def test_recall_shows_full_ids_to_a_pipe(run: Run) -> None:
     thought = add(run, "Maya lives in Lisbon.")
     result = run("recall", "Lisbon")

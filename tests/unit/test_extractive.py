@@ -19,9 +19,9 @@ DAY = datetime(2024, 5, 1, 12, tzinfo=UTC)
 def item(
     text: str, coverage: float, cosine: float | None = None, *, day: int = 0, kind: Any = "turn", **source: Any
 ) -> RecallItem:
-    signals = {"coverage": coverage, "context": coverage} | ({} if cosine is None else {"cosine": cosine})
+    measures = {"coverage": coverage, "context": coverage} | ({} if cosine is None else {"cosine": cosine})
     full = {"role": "user", "speaker": None, "source": "file", **source}
-    return RecallItem(text, kind, text, 1.0, DAY + timedelta(days=day), full, "", signals)
+    return RecallItem(text, kind, text, 1.0, DAY + timedelta(days=day), full, "", measures=measures)
 
 
 def test_what_bears_on_the_question_is_quoted_with_date_and_speaker() -> None:

@@ -114,14 +114,20 @@ def test_signals_add_up_to_the_score_and_why_names_them(bench: Bench) -> None:
     items = bench.ask("Where did you paint, Ann?", dense=True)
     assert len(items) == 3
     for item in items:
-        parts = {name: value for name, value in item.signals.items() if name not in MEASURES}
-        assert sum(parts.values()) == pytest.approx(item.score, abs=1e-4)
-        assert set(item.signals) >= set(MEASURES)
+        assert sum(signal.contribution for signal in item.signals) == pytest.approx(item.score, abs=1e-4)
+        assert all(signal.contribution == signal.value * signal.weight != 0 for signal in item.signals)
+        assert set(item.measures) == set(MEASURES)
     reply = next(item for item in items if item.text == "At the lake")
     assert "named speaker" in reply.why
     assert "neighbours" in reply.why
-    assert reply.signals["context"] > reply.signals["coverage"]
+    assert reply.measures["context"] > reply.measures["coverage"]
     assert items[0].why.startswith("words paint, ann · meaning 0.")
+
+
+def test_a_query_is_read_as_stems_and_speakers(bench: Bench) -> None:
+    bench.add(_turn("tea at the lake", speaker="Ann Lee"), _turn("painting it", 1, speaker="Bo"))
+    read = bench.engine.reading("When did Ann and I paint zebras?", namespace=NS)
+    assert read == {"stems": ("ann", "paint", "zebra"), "unheard": ("zebra",), "speakers": ("Ann Lee",)}
 
 
 def test_items_say_where_they_come_from(bench: Bench) -> None:
@@ -259,15 +265,15 @@ def test_what_is_not_embedded_yet_is_found_among_what_is(bench: Bench) -> None:
     bench.add(_turn("the red bicycle was stolen", 0, session="b"))
     items = bench.ask("red bicycle stolen", dense=True)
     assert items[0].text == "the red bicycle was stolen"
-    assert "cosine" not in items[0].signals
-    assert "cosine" in items[1].signals
+    assert "cosine" not in items[0].measures
+    assert "cosine" in items[1].measures
 
 
 def test_vectors_set_later_are_seen(bench: Bench) -> None:
     turn = bench.add(_turn("blue bicycle"))
-    assert "cosine" not in bench.ask("bicycle", dense=True)[0].signals
+    assert "cosine" not in bench.ask("bicycle", dense=True)[0].measures
     bench.embed(turn)
-    assert bench.ask("bicycle", dense=True)[0].signals["cosine"] > 0.5
+    assert bench.ask("bicycle", dense=True)[0].measures["cosine"] > 0.5
 
 
 def test_a_vector_of_another_embedder_is_an_error_that_names_the_way_out(bench: Bench) -> None:
