@@ -39,6 +39,8 @@ def examine(overrides: Mapping[str, Any]) -> list[Finding]:
     chosen_store = config.setting_sources(**overrides)["store"] != "default"
     findings += _settings()
     findings += _guarded("store", lambda: _store(settings, chosen_store))
+    if settings.reranker:
+        findings += _guarded("reranker", lambda: _reranker(settings, settings.reranker or ""))
     findings += _guarded("model", lambda: _model(settings))
     return findings
 
@@ -143,6 +145,13 @@ def _embedder(settings: Settings, backend: Backend | None) -> Iterator[Finding]:
     length = embedder.encode(["doctor"]).shape[1]
     identity = embedder.identity
     yield Finding("embedder", "ok", f"{identity.name}, {length} dimensions, {identity.digest[:12]}")
+
+
+def _reranker(settings: Settings, name: str) -> Iterator[Finding]:
+    from agentmem.rerank import CrossEncoder
+
+    CrossEncoder(name, settings.embedder_device).scores("doctor", ["doctor"])
+    yield Finding("reranker", "ok", f"{name}, orders the best {settings.rerank_items}")
 
 
 def _model(settings: Settings) -> Iterator[Finding]:

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentmem.errors import EmbedderError
+from agentmem.errors import EmbedderError, first_line
 from agentmem.interfaces import Embedder, EmbedderIdentity, Matrix
-from agentmem.offline import go_offline
+from agentmem.offline import go_offline, local_model
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -112,27 +112,18 @@ def _sentence_transformer(folder: str, device: str) -> SentenceTransformer:
     try:
         return SentenceTransformer(folder, device=device, local_files_only=True)
     except Exception as error:  # whatever a model's files or a device may raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise EmbedderError(f"embedder {folder!r} cannot be loaded on {device!r}: {reason}") from error
+        raise EmbedderError(f"embedder {folder!r} cannot be loaded on {device!r}: {first_line(error)}") from error
 
 
 def _folder(name: str) -> Path:
     """Where the model's files are. Raises EmbedderError where they are not on this machine."""
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path
-    go_offline()
-    from huggingface_hub import snapshot_download
-
-    for candidate in dict.fromkeys((name, name if "/" in name else f"sentence-transformers/{name}")):
-        try:
-            return Path(snapshot_download(candidate, local_files_only=True))
-        except (OSError, ValueError):
-            continue
-    raise EmbedderError(
-        f"embedder {name!r} is not on this machine, and agentmem downloads none: "
-        "give a folder with the model, or set `embedder` to bundled"
-    )
+    folder = local_model(name, "sentence-transformers")
+    if folder is None:
+        raise EmbedderError(
+            f"embedder {name!r} is not on this machine, and agentmem downloads none: "
+            "give a folder with the model, or set `embedder` to bundled"
+        )
+    return folder
 
 
 def _weights_digest(folder: Path) -> str:

@@ -107,3 +107,9 @@ class ModelError(AgentmemError):
 
 class PluginError(AgentmemError):
     exit_code = 6
+
+
+def first_line(error: Exception) -> str:
+    """What a foreign error says in its first line; its type where it says nothing."""
+    said = str(error).strip()
+    return said.splitlines()[0] if said else type(error).__name__

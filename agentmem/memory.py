@@ -7,7 +7,6 @@ Every method wants the namespace that it works in, a tuple of strings. Methods a
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,13 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from agentmem import embedqueue, forget, ledger, thoughts, views
+from agentmem import forget, ledger, thoughts, views
 from agentmem.bridge import to_async
 from agentmem.clock import as_utc, utc_now
 from agentmem.config import Settings, load_settings
 from agentmem.embedqueue import EmbedQueue, Progress, State
 from agentmem.erasure import Erasure
-from agentmem.errors import EmbedderError, InputError, StoreError
+from agentmem.errors import InputError
 from agentmem.interfaces import Backend, Clock, Embedder, Writer
 from agentmem.namespaces import check_namespace
 from agentmem.types import (
@@ -55,8 +54,6 @@ _log = logging.getLogger(__name__)
 _BATCH = 500
 DEFAULT = ""
 """The embedder that the settings name."""
-_CATCH_UP = 64
-"""Records that a recall embeds first when it may wait: what was just said, not the backlog of an ingest."""
 
 
 class Memory:
@@ -78,12 +75,14 @@ class Memory:
         clock: Clock = utc_now,
     ) -> None:
         from agentmem.recall import RecallEngine
+        from agentmem.search import Search
 
         self.settings = settings or load_settings()
         self._clock = clock
         self.backend = self._open(self.settings.store if store is None else store, create)
         self._engine = RecallEngine(self.backend, clock=clock)
         self._queue = EmbedQueue(self.backend, self._engine, self._loader(embedder))
+        self._search = Search(self.backend, self._engine, self._queue, self.settings)
         self._closed = False
         self._erasure = Erasure(self.backend, clock)
         self._erasure.finish()
@@ -368,17 +367,16 @@ class Memory:
 
         `subtree` asks every namespace at or below this one. `session`, `kinds`, `speaker` (of turns: a name or a role),
         `origin` (of thoughts), `after` (inclusive), `before` (exclusive), `as_of` and `known_at` are conditions
-        (`filters.Conditions`), and as many as `k` come back where so many meet them. `wait` bounds the seconds to wait
-        for the embedder (None: until it is up; 0: not at all): without it, full text answers alone. Raises InputError
-        for an empty query or impossible conditions, EmbedderError where the embedder was waited for and failed.
+        (`filters.Conditions`), and as many as `k` come back where so many meet them. With a reranker in the settings
+        its candidates are ordered by it too, and fill the budget. `wait` bounds the seconds to wait for the embedder
+        and the reranker (None: until they are up; 0: not at all): without the one full text answers alone, without the
+        other the order is that of the other signals. Raises InputError for an empty query or impossible conditions,
+        EmbedderError where the embedder was waited for and failed, SettingsError where the reranker was and `wait` is
+        None.
         """
         from agentmem.filters import Conditions
 
         namespace = check_namespace(namespace)
-        if not query.strip():
-            raise InputError("an empty query finds nothing: give words to recall by")
-        if k < 1:
-            raise InputError(f"k is the number of things to recall, at least 1; got {k}")
         conditions = Conditions(
             kinds=kinds,
             session=session,
@@ -390,47 +388,15 @@ class Memory:
             known_at=known_at,
         )
         self._erasure.finish()
-        vector = self._vector(query, namespace, wait)
-        started = time.perf_counter()
-        ask = partial(self._engine.recall, query, vector, k=k, budget=budget, conditions=conditions)
-        if not subtree:
-            items = ask(namespace=namespace)
-        else:
-            below = [(ns, item) for ns in self.namespaces(namespace) for item in ask(namespace=ns)]
-            below.sort(key=lambda pair: -pair[1].score)
-            items = [replace(item, source={**item.source, "namespace": list(ns)}) for ns, item in below[:k]]
-        elapsed = (time.perf_counter() - started) * 1000
-        return Recollection(query, tuple(items), dense=vector is not None, milliseconds=elapsed)
+        namespaces = self.namespaces(namespace) if subtree else [namespace]
+        return self._search.recall(
+            query, conditions, namespaces=namespaces, k=k, budget=budget, wait=wait, named=subtree
+        )
 
     def reading(self, query: str, *, namespace: Namespace, subtree: bool = False) -> dict[str, tuple[str, ...]]:
-        """What `recall` reads a query as, by sort: its stems, the speakers it names, … (`explain.reading`)."""
-        namespace, found = check_namespace(namespace), dict[str, tuple[str, ...]]()
-        for below in self.namespaces(namespace) if subtree else [namespace]:
-            for sort, values in self._engine.reading(query, namespace=below).items():
-                found[sort] = tuple(dict.fromkeys((*found.get(sort, ()), *values)))
-        return found
-
-    def _vector(self, query: str, namespace: Namespace, wait: float | None) -> Any:
-        embedder = self._queue.embedder(wait)
-        if embedder is None:
-            return None
-        if wait is None:
-            with self.backend.read() as reader:
-                waiting = reader.count("job", namespace=namespace, where={"task": "embed", "state": "queued"})
-            if waiting:
-                self._catch_up()
-        try:
-            return embedqueue.encode(embedder, [query])[0]
-        except EmbedderError:
-            _log.warning("the query could not be embedded: full text answers alone")
-            return None
-
-    def _catch_up(self) -> None:
-        """Embed what was just said. A store that cannot be written to now (locked, full) is no reason not to answer."""
-        try:
-            self._queue.work(_CATCH_UP, patient=False)
-        except StoreError as error:
-            _log.warning("what waits to be embedded goes on waiting: %s", error)
+        """What `recall` reads a query as: its stems, the speakers it names, … (`explain.reading`)."""
+        namespace = check_namespace(namespace)
+        return self._search.reading(query, self.namespaces(namespace) if subtree else [namespace])
 
     @property
     def embedder_state(self) -> State:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 _OFF = {
     "LANGSMITH_TRACING": "false",
@@ -23,3 +24,20 @@ _OFF = {
 def go_offline() -> None:
     """Set this process's environment, over what the caller's says, before a dependency reads it."""
     os.environ.update(_OFF)
+
+
+def local_model(name: str, organisation: str) -> Path | None:
+    """The files of a model in a folder, or in the hub's cache under its name or the organisation's; None where they are
+    not on this machine."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    go_offline()
+    from huggingface_hub import snapshot_download
+
+    for candidate in dict.fromkeys((name, name if "/" in name else f"{organisation}/{name}")):
+        try:
+            return Path(snapshot_download(candidate, local_files_only=True))
+        except (OSError, ValueError):
+            continue
+    return None
