@@ -15,7 +15,8 @@
     │   ├── StoreBusyError      another process holds the write lock
     │   ├── StoreReadOnlyError  no permission to write
     │   ├── StoreFullError      no space left on the device
-    │   └── StoreClosedError    closed, or used after a fork
+    │   ├── StoreClosedError    closed, or used after a fork
+    │   └── SnapshotError       what was saved of an index is damaged or does not fit
     ├── EmbedderError           the embedding model cannot be loaded or does not fit
     │   └── EmbedderMismatchError  vectors in the store came from another embedder
     ├── ModelError              the language model failed
@@ -90,6 +91,10 @@ class StoreFullError(StoreError):
 
 
 class StoreClosedError(StoreError):
+    pass
+
+
+class SnapshotError(StoreError):
     pass
 
 

@@ -26,7 +26,7 @@ def test_a_cleared_vector_leaves_no_numbers() -> None:
     index.clear(99)
     assert len(index) == 0
     assert not index.holds(3)
-    assert not index._rows.any()
+    assert not any(segment.codes.any() for segment in index._segments)
 
 
 def test_vectors_of_another_dimension_take_the_place_of_all() -> None:

@@ -1,0 +1,194 @@
+"""Graphs of FAISS over rows that stay where they are: building, searching, saving without the vectors.
+
+FAISS builds on a copy; then the graph reads the caller's own rows through a view, so that there is one copy of them,
+and zeroing a row there takes it out of the graph's storage too. Nothing can be removed from a graph: its nodes stay,
+and hold nothing but the numbers of rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from agentmem.errors import SnapshotError
+from agentmem.indexes.rows import BLOCK, NONE, Codec, Codes, Docs, Numbers, Vector
+
+LINKS = 16
+"""FAISS's M: a node links to 16 others, to 32 on the lowest level (136 bytes)."""
+BUILD_BREADTH = 160
+SEARCH_BREADTH = 128
+"""efConstruction and efSearch: see "Vector indexes" in benchmarks/LOG.md."""
+
+_MAGIC = b"agentmem graph\n"
+_HEADER = struct.Struct("<HHII")
+_DIGEST = 16
+_FORMAT = 1
+
+
+def _faiss() -> Any:
+    """Imported when the first graph is; its stubs lack half of what is used here."""
+    import faiss
+
+    return faiss
+
+
+class Work(Protocol):
+    """Something slow that needs no lock."""
+
+    def run(self, stopped: Callable[[], bool] = ...) -> bool:
+        """Do it; False where `stopped`, asked several times a second, said so first."""
+
+
+class Graph:
+    """An HNSW graph (Malkov & Yashunin 2018) over the first rows of a segment."""
+
+    def __init__(self, index: Any) -> None:
+        self._index = index
+        self._storage: Any = None
+        self._codes: Codes | None = None
+
+    @property
+    def rows(self) -> int:
+        return int(self._index.ntotal)
+
+    def attach(self, codes: Codes, codec: Codec) -> None:
+        """Read these rows, shape (at least `rows`, dimension), from now on. They must stay where they are."""
+        faiss = _faiss()
+        storage = codec.storage(codes.shape[1])
+        flat = codes.view(np.uint8).reshape(-1)
+        nobody = faiss.MaybeOwnedVectorUInt8().owner
+        storage.codes = faiss.MaybeOwnedVectorUInt8.create_view(faiss.swig_ptr(flat), flat.size, nobody)
+        storage.ntotal = len(codes)
+        self._read(storage)
+        self._codes = codes  # the view does not keep them alive
+
+    def _read(self, storage: Any) -> None:
+        self._index.own_fields = False
+        self._index.storage = storage
+        self._storage = storage
+
+    def search(self, vector: Vector, count: int) -> tuple[Numbers, Vector]:
+        """About the `count` nearest rows, nearest first; rows that hold nothing among them."""
+        faiss = _faiss()
+        breadth = faiss.SearchParametersHNSW(efSearch=max(count, SEARCH_BREADTH))
+        cosines, rows = self._index.search(vector[None], count, params=breadth)
+        found = rows[0] != NONE
+        return rows[0][found].astype(np.intp), cosines[0][found]
+
+    def pack(self) -> bytes:
+        """FAISS's own form of the graph, without the vectors."""
+        faiss = _faiss()
+        writer = faiss.VectorIOWriter()
+        faiss.write_index(self._index, writer, faiss.IO_FLAG_SKIP_STORAGE)
+        return bytes(faiss.vector_to_array(writer.data))
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Graph:
+        faiss = _faiss()
+        reader = faiss.VectorIOReader()
+        faiss.copy_array_to_vector(np.frombuffer(packed, dtype=np.uint8), reader.data)
+        return cls(faiss.read_index(reader))
+
+    def damaged(self, dimension: int, rows: int) -> bool:
+        """Whether it is another graph than one over so many rows, or leads out of them."""
+        faiss = _faiss()
+        if not isinstance(self._index, faiss.IndexHNSWFlat) or self._index.d != dimension or self.rows != rows:
+            return True
+        links = faiss.vector_to_array(self._index.hnsw.neighbors)
+        inside = len(links) == 0 or (links.min() >= NONE and links.max() < rows)
+        return not inside or not NONE < self._index.hnsw.entry_point < rows
+
+    @classmethod
+    def build(
+        cls, base: Graph | None, held: Codes, added: Iterable[Codes], codec: Codec, stopped: Callable[[], bool]
+    ) -> Graph | None:
+        """A new graph: `base`, over the rows `held`, extended by more rows; None where it was stopped. On one thread.
+
+        The rows are copied. `base` stays as it is.
+        """
+        faiss = _faiss()
+        graph = cls.unpack(base.pack()) if base else cls(_new(held.shape[1]))
+        storage = codec.storage(held.shape[1])
+        for start in range(0, len(held), BLOCK):
+            storage.add(codec.decode(held[start : start + BLOCK]))
+        graph._read(storage)
+        graph._index.hnsw.rng = faiss.RandomGenerator(len(held) + 1)  # a fresh one would draw the same levels again
+        threads = faiss.omp_get_max_threads()
+        faiss.omp_set_num_threads(1)  # of this thread alone; others have questions to answer
+        try:
+            for codes in added:
+                if stopped():
+                    return None
+                graph._index.add(codec.decode(codes))
+        finally:
+            faiss.omp_set_num_threads(threads)
+        return graph
+
+
+def _new(dimension: int) -> Any:
+    faiss = _faiss()
+    index = faiss.IndexHNSWFlat(dimension, LINKS, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = BUILD_BREADTH
+    faiss.downcast_index(index.storage).this.own(True)  # empty; another takes its place
+    return index
+
+
+@dataclass(frozen=True, slots=True)
+class GraphDump:
+    """A graph that was saved, checked as far as it can be without its vectors."""
+
+    graph: Graph
+    dimension: int
+    docs: Docs
+    """The document of each of the graph's rows, NONE for those that held nothing; shape (rows,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A graph as it is now: `dump` needs no lock."""
+
+    version: int
+    """Another number, larger than all before, for every graph that was ever adopted or loaded."""
+    dimension: int
+    docs: Docs
+    graph: Graph
+
+    def dump(self) -> bytes:
+        """Header, documents, FAISS's graph, digest: no vector, and no document that was forgotten."""
+        header = _MAGIC + _HEADER.pack(_FORMAT, LINKS, self.dimension, len(self.docs))
+        body = header + self.docs.astype("<i4").tobytes() + self.graph.pack()
+        return body + _digest(body)
+
+
+def read_dump(blob: bytes) -> GraphDump:
+    """What `Sealed.dump` wrote. Raises SnapshotError for anything else, and for damage."""
+    start = len(_MAGIC) + _HEADER.size
+    if not blob.startswith(_MAGIC) or len(blob) < start + _DIGEST:
+        raise SnapshotError("This is no saved graph; it is built anew from the vectors.")
+    form, links, dimension, rows = _HEADER.unpack_from(blob, len(_MAGIC))
+    body, digest = blob[:-_DIGEST], blob[-_DIGEST:]
+    if (form, links) != (_FORMAT, LINKS):
+        raise SnapshotError(f"A graph saved in form {form} with {links} links is not read; it is built anew.")
+    if _digest(body) != digest:
+        raise SnapshotError("The saved graph is damaged; it is built anew from the vectors.")
+    docs = np.frombuffer(body, dtype="<i4", count=rows, offset=start).astype(np.int32)
+    return GraphDump(_unpacked(body[start + 4 * rows :], dimension, rows), dimension, docs)
+
+
+def _unpacked(packed: bytes, dimension: int, rows: int) -> Graph:
+    try:
+        graph = Graph.unpack(packed)
+    except RuntimeError as error:
+        raise SnapshotError("This FAISS cannot read the saved graph; it is built anew from the vectors.") from error
+    if graph.damaged(dimension, rows):
+        raise SnapshotError("The saved graph is not what its header says; it is built anew from the vectors.")
+    return graph
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=_DIGEST).digest()

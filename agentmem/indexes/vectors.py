@@ -1,0 +1,97 @@
+"""The protocol of vector indexes, and the kinds there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from agentmem.errors import SettingsError
+from agentmem.indexes.flat import FlatIndex
+from agentmem.indexes.graphs import GraphDump, Sealed, Work
+from agentmem.indexes.hnsw import HnswIndex
+from agentmem.indexes.lsh import LshIndex
+from agentmem.indexes.rows import Found, Mask, Numbers, Vector
+from agentmem.interfaces import Matrix
+
+EXACT_BELOW = 16_384
+"""Up to here a scan takes half a millisecond, and `auto` needs no graph."""
+
+
+class VectorIndex(Protocol):
+    """Unit vectors by document number: 0, 1, 2, … in order of arrival, each used once. The caller's lock guards it.
+
+    Every kind gives exact cosines; an approximate one may only overlook a document in `search`. What `clear` was told
+    to forget is zeroed and never found again.
+    """
+
+    @property
+    def dimension(self) -> int:
+        """Of the vectors held, 0 before the first."""
+
+    def __len__(self) -> int: ...
+
+    def holds(self, doc: int) -> bool: ...
+
+    def present(self, size: int) -> Mask:
+        """Which of the documents 0 … size - 1 have a vector, shape (size,)."""
+
+    def set(self, docs: Numbers, vectors: Matrix) -> None:
+        """Set the vectors of documents, shapes (n,) and (n, dimension). Another dimension drops all that was held."""
+
+    def clear(self, doc: int) -> None:
+        """Zero a document's vector; it is found no more."""
+
+    def scores(self, vector: Vector, size: int) -> Vector:
+        """Cosines of the documents 0 … size - 1 with a unit vector; 0 where there is no vector."""
+
+    def scores_at(self, vector: Vector, docs: Numbers) -> Vector:
+        """Cosines of some documents with a unit vector, shape (docs,); 0 where there is no vector."""
+
+    def search(self, vector: Vector, k: int, allowed: Mask | None = None) -> Found:
+        """The k nearest of the documents that `allowed`, a mask by document number, lets through (None: all do).
+
+        Numbers and cosines, nearest first; fewer only where fewer have a vector.
+        """
+
+    def pending(self) -> Work | None:
+        """What can be built without the lock, and then given to `adopt`; until then all of it is scanned exactly."""
+
+    def adopt(self, work: Work) -> bool:
+        """Take over what was built; False where it does not fit any more."""
+
+    def sealed(self) -> list[Sealed]:
+        """The graphs held, each as it is now: `Sealed.dump` needs no lock."""
+
+    def load(self, dump: GraphDump) -> None:
+        """Take over a saved graph over vectors that were set before. Raises SnapshotError where it does not fit."""
+
+
+def make_index(name: str, **options: Any) -> VectorIndex:
+    """An empty index of a kind: flat, hnsw, lsh, or auto (exact while small, hnsw above).
+
+    Raises SettingsError for another name, and for options that the kind does not have.
+    """
+    kinds: dict[str, Callable[..., VectorIndex]] = {
+        "flat": FlatIndex,
+        "hnsw": HnswIndex,
+        "lsh": LshIndex,
+        "auto": _auto,
+    }
+    if name not in kinds:
+        raise SettingsError(f"There is no index {name!r}: choose one of {', '.join(kinds)}.")
+    try:
+        return kinds[name](**options)
+    except TypeError:
+        raise SettingsError(f"The index {name} does not take all of the options {', '.join(options)}.") from None
+
+
+def _auto(**options: Any) -> HnswIndex:
+    return HnswIndex(exact_below=EXACT_BELOW, **options)
+
+
+_KINDS: dict[str, Callable[..., VectorIndex]] = {
+    "flat": FlatIndex,
+    "hnsw": HnswIndex,
+    "lsh": LshIndex,
+    "auto": _auto,
+}
