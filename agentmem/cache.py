@@ -4,108 +4,24 @@ over it."""
 from __future__ import annotations
 
 import threading
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem.episodes import Layout, lay_out
+from agentmem.columns import NAMELESS, NEVER, ORIGINS, ROLES, STATES, THOUGHT, TURN, Columns, Names
+from agentmem.episodes import Layout, Span
+from agentmem.indexes.arrays import grown
+from agentmem.indexes.bm25 import Docs, Matches
 from agentmem.indexes.flat import FlatIndex
 from agentmem.indexes.postings import Postings
 from agentmem.interfaces import Reader
 from agentmem.text import count_tokens, index_text, stems, words
 from agentmem.types import Change, Chunk, Kind, Namespace, Thought, Turn, only_quotes
 
-TURN, THOUGHT = 0, 1
-NEVER = float("inf")
-NOBODY = -2
-"""Number of a name that no document bears; documents without a name have -1."""
-ROLES = ("user", "assistant", "tool", "system")
-ORIGINS = ("user", "agent", "tool", "code", "import")
-STATES = ("live", "complete", "cancelled", "retracted", "superseded", "merged", "quoting")
 _KINDS: tuple[Kind, ...] = ("turn", "thought")
 _HOLES_LEFT = 1000
-
-_COLUMNS = {
-    "kind": np.int8,
-    "state": np.int8,
-    "role": np.int8,
-    "origin": np.int8,
-    "session": np.int32,
-    "speaker": np.int32,
-    "tokens": np.int32,
-    "seq": np.int64,
-    "at": np.float64,
-    "until": np.float64,
-    "recorded": np.float64,
-    "gone": np.float64,
-}
-
-
-class Names:
-    """Names by number, each kept only as long as something bears it."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
-        self._names: dict[int, str] = {}
-        self._uses: Counter[int] = Counter()
-        self._next = 0
-
-    def take(self, name: str) -> int:
-        number = self._numbers.setdefault(name, self._next)
-        self._names[number] = name
-        self._uses[number] += 1
-        self._next = max(self._next, number + 1)
-        return number
-
-    def release(self, number: int) -> None:
-        self._uses[number] -= 1
-        if not self._uses[number]:
-            del self._uses[number], self._numbers[self._names.pop(number)]
-
-    def number(self, name: str) -> int:
-        """The number of a name, NOBODY where nothing bears it."""
-        return self._numbers.get(name, NOBODY)
-
-    def name(self, number: int) -> str:
-        return self._names.get(number, "")
-
-    def items(self) -> Iterable[tuple[str, int]]:
-        return self._numbers.items()
-
-
-class Columns:
-    """Growing arrays, one per field: a row per document."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self._arrays: dict[str, NDArray[Any]] = {name: np.zeros(16, dtype) for name, dtype in _COLUMNS.items()}
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        return self._arrays[name][: self.size]
-
-    def append(self, values: dict[str, float]) -> int:
-        if self.size == len(self._arrays["kind"]):
-            self._arrays = {name: np.concatenate([held, np.zeros_like(held)]) for name, held in self._arrays.items()}
-        self.size += 1
-        self.put(self.size - 1, values)
-        return self.size - 1
-
-    def put(self, row: int, values: dict[str, float]) -> None:
-        for name, value in values.items():
-            self._arrays[name][row] = value
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A chunk's place: turns of `session` (a number) with first <= seq <= last."""
-
-    session: int
-    first: int
-    last: int
 
 
 class NamespaceCache:
@@ -125,15 +41,20 @@ class NamespaceCache:
         self.ids: list[str] = []
         self.doc_of: dict[str, int] = {}
         self.columns = Columns()
-        self.live = np.zeros(16, dtype=np.bool_)
+        self._live = np.zeros(16, dtype=np.bool_)
         self.sessions, self.speakers = Names(), Names()
         self.postings, self.vectors = Postings(), FlatIndex()
         self._spans: dict[str, Span] = {}
-        self._layout: Layout | None = None
+        self._layout = Layout(self.columns, self.postings)
 
     def __len__(self) -> int:
         """Documents, holes included: the size of every score array."""
         return self.columns.size
+
+    @property
+    def live(self) -> NDArray[np.bool_]:
+        """Which documents are no holes, shape (documents,)."""
+        return self._live[: len(self)]
 
     def refresh(self, reader: Reader) -> None:
         """Catch up with the database. One query when nothing changed."""
@@ -159,6 +80,7 @@ class NamespaceCache:
     def _rebuild(self, reader: Reader) -> None:
         self._seen = -1  # should reading fail half-way, the next refresh starts over
         self._clear()
+        self._layout.postpone()
         for kind in _KINDS:
             for record in reader.select(kind, namespace=self.namespace):
                 self._add(record)
@@ -194,21 +116,20 @@ class NamespaceCache:
     def _add(self, record: Turn | Thought) -> None:
         text = index_text(record)
         doc = self.columns.append(_changeable(record) | self._fixed(record))
-        if doc == len(self.live):
-            self.live = np.concatenate([self.live, np.zeros_like(self.live)])
-        self.live[doc] = True
+        self._live = grown(self._live, doc + 1)
+        self._live[doc] = True
         self.ids.append(record.id)
         self.doc_of[record.id] = doc
         self.postings.add(doc, stems(text))
-        self._layout = None
+        self._layout.add(doc)
 
     def _fixed(self, record: Turn | Thought) -> dict[str, float]:
         """The fields that never change."""
         fields: dict[str, float] = {
             "tokens": count_tokens(record.text),
             "recorded": record.recorded_at.timestamp(),
-            "session": -1,
-            "speaker": -1,
+            "session": NAMELESS,
+            "speaker": NAMELESS,
             "origin": -1,
         }
         if isinstance(record, Thought):
@@ -228,14 +149,14 @@ class NamespaceCache:
         doc = self.doc_of.pop(id_, None)
         if doc is None:
             return
-        self.live[doc] = False
+        self._live[doc] = False
         self.ids[doc] = ""
+        self._layout.remove(doc)
         self.postings.remove(doc)
         self.vectors.clear(doc)
         for names, column in ((self.sessions, "session"), (self.speakers, "speaker")):
-            if self.columns[column][doc] >= 0:
+            if self.columns[column][doc] != NAMELESS:
                 names.release(int(self.columns[column][doc]))
-        self._layout = None
 
     def _set_vectors(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
         known = [(row, self.doc_of[id_]) for row, id_ in enumerate(ids) if id_ in self.doc_of]
@@ -245,37 +166,44 @@ class NamespaceCache:
     def _put_chunks(self, reader: Reader, ids: list[str]) -> None:
         if not ids:
             return
+        found = {chunk.id: chunk for chunk in reader.get("chunk", ids, namespace=self.namespace)}
         for id_ in ids:
-            span = self._spans.pop(id_, None)
-            if span is not None:
-                self.sessions.release(span.session)
-        for chunk in reader.get("chunk", ids, namespace=self.namespace):
-            self._set_span(chunk)
-        self._layout = None
+            held = self._spans.get(id_)
+            if held is not None and id_ in found and _bounds(found[id_]) == (held.first, held.last):
+                continue
+            if held is not None:
+                self._layout.close(self._spans.pop(id_))
+                self.sessions.release(held.session)
+            if id_ in found:
+                self._set_span(found[id_])
 
     def _set_span(self, chunk: Chunk) -> None:
-        last = np.iinfo(np.int64).max if chunk.last_seq is None else chunk.last_seq
-        self._spans[chunk.id] = Span(self.sessions.take(chunk.session), chunk.first_seq, int(last))
+        self._spans[chunk.id] = Span(self.sessions.take(chunk.session), *_bounds(chunk))
+        self._layout.open(self._spans[chunk.id])
 
     def layout(self) -> Layout:
         """Who stands beside whom, and the chunk and session of each document."""
-        if self._layout is None:
-            spans = [(span.session, span.first, span.last) for span in self._spans.values()]
-            self._layout = lay_out(self.columns["session"], self.columns["seq"], self.live[: len(self)], spans)
-        return self._layout
+        return self._layout.current(self.live)
 
-    def repeating(self, asked: Sequence[str]) -> list[int]:
-        """The turns that hold these distinct stems and, but for their speaker's name, nothing else."""
-        found = (doc for doc in self.postings.holding_all(asked) if self.columns["kind"][doc] == TURN)
-        return [doc for doc in found if len(self.postings.signature(doc)) - len(asked) == self._label(doc, asked)]
-
-    def _label(self, doc: int, asked: Sequence[str]) -> int:
-        """How many stems besides those asked a turn's speaker adds to it."""
-        return len(set(stems(self.speakers.name(int(self.columns["speaker"][doc])))) - set(asked))
+    def repeating(self, asked: Matches) -> Docs:
+        """The turns that hold these stems and, but for their speaker's name, nothing else; ascending."""
+        found = asked.holding_all()
+        spare = self.postings.distinct[found] - len(asked.entries)
+        found, spare = found[self.columns["kind"][found] == TURN], spare[self.columns["kind"][found] == TURN]
+        speakers, which = np.unique(self.columns["speaker"][found], return_inverse=True)
+        known = {entry.term for entry in asked.entries}
+        labels = [len(set(stems(self.speakers.name(int(number)))) - known) for number in speakers]
+        alike: Docs = found[spare == np.array(labels, dtype=np.int32)[which]]
+        return alike
 
     def speakers_named(self, asked: frozenset[str]) -> dict[int, str]:
         """The speakers, by number, of whose name a word is among those asked."""
         return {number: name for name, number in self.speakers.items() if asked & set(words(name))}
+
+
+def _bounds(chunk: Chunk) -> tuple[int, int]:
+    """First and last seq; an open chunk has no end."""
+    return chunk.first_seq, int(np.iinfo(np.int64).max) if chunk.last_seq is None else chunk.last_seq
 
 
 def _changeable(record: Turn | Thought) -> dict[str, float]:

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from agentmem.cache import NamespaceCache
 from agentmem.fusion import Fused, Query
 from agentmem.types import Signal
@@ -40,8 +42,9 @@ class Explanation:
     def __init__(self, cache: NamespaceCache, fused: Fused, query: Query, docs: Sequence[int]) -> None:
         self._fused, self._query, self._layout, self._vectors = fused, query, cache.layout(), cache.vectors
         around = {near for doc in docs for near in self._near(doc)}
-        self._held = cache.postings.held(query.stems, sorted(around))
-        self._weights = {stem: cache.postings.idf(stem) for stem in query.stems}
+        found = cache.postings.find(query.stems)
+        self._held = found.held(np.array(sorted(around), dtype=np.int32))
+        self._weights = {entry.term: entry.idf for entry in found.entries}
 
     def _near(self, doc: int) -> tuple[int, int, int]:
         return int(self._layout.before[doc]), doc, int(self._layout.after[doc])
@@ -49,7 +52,7 @@ class Explanation:
     def measures(self, doc: int) -> dict[str, float]:
         measures = {"coverage": self._share(self._held[doc]), "context": self._context(doc)}
         if self._has_meaning(doc):
-            measures["cosine"] = float(self._fused.cosine[doc])
+            measures["cosine"] = float(self._fused.cosine[self._fused.place(doc)])
         return measures
 
     def _context(self, doc: int) -> float:
@@ -66,10 +69,10 @@ class Explanation:
         matched = [word for word, stem in self._query.shown.items() if stem in self._held[doc]]
         reasons = ["words " + ", ".join(matched)] if matched else []
         if self._has_meaning(doc):
-            reasons.append(f"meaning {self._fused.cosine[doc]:.2f}")
+            reasons.append(f"meaning {self._fused.cosine[self._fused.place(doc)]:.2f}")
         if self._context(doc) >= self._share(self._held[doc]) + _SHOWN_GAIN:
             reasons.append("neighbours")
-        least = _SHOWN_SHARE * self._fused.score[doc]
+        least = _SHOWN_SHARE * self._fused.score[self._fused.place(doc)]
         added = {signal.name: signal.contribution for signal in signals}
         reasons += [said for said, names in _SHOWN.items() if sum(added.get(n, 0) for n in names) >= least > 0]
         if repeats > 1:

@@ -11,13 +11,14 @@ from typing import TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem.cache import NEVER, ORIGINS, ROLES, STATES, THOUGHT, TURN, NamespaceCache
+from agentmem.cache import NamespaceCache
 from agentmem.clock import as_utc
+from agentmem.columns import NEVER, ORIGINS, ROLES, STATES, THOUGHT, TURN
 from agentmem.errors import InputError
 from agentmem.interfaces import Reader
 from agentmem.types import Origin, RecalledKind
 
-Docs: TypeAlias = NDArray[np.intp] | slice
+Docs: TypeAlias = NDArray[np.intp] | NDArray[np.int32] | slice
 Mask: TypeAlias = NDArray[np.bool_]
 
 EVERY = slice(None)
@@ -72,8 +73,7 @@ def allowed(
     cache: NamespaceCache, reader: Reader, conditions: Conditions, *, now: datetime, docs: Docs = EVERY
 ) -> Mask:
     """Which of the documents meet the conditions, shape (len(docs),). The caller holds the cache's lock."""
-    live: Mask = cache.live[: len(cache)]
-    passing = live[docs] & _kinds(cache, conditions, docs) & _times(cache, conditions, now, docs)
+    passing: Mask = cache.live[docs] & _kinds(cache, conditions, docs) & _times(cache, conditions, now, docs)
     state = cache.columns["state"][docs]
     for passed_over in _PASSED_OVER:
         passing &= state != STATES.index(passed_over)
@@ -135,7 +135,7 @@ def _of_session(cache: NamespaceCache, reader: Reader, session: str, docs: NDArr
     number = cache.sessions.number(session)
     inside: Mask = cache.columns["session"][docs] == number
     thoughts = docs[passing & (cache.columns["kind"][docs] == THOUGHT)]
-    turns = np.flatnonzero((cache.columns["session"] == number) & cache.live[: len(cache)])
+    turns = np.flatnonzero((cache.columns["session"] == number) & cache.live)
     return inside | np.isin(docs, _stemming(cache, reader, thoughts, turns))
 
 

@@ -7,14 +7,17 @@ scores low, though what counts as a rare word is each namespace's own affair.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem.cache import ROLES, THOUGHT, NamespaceCache
-from agentmem.episodes import Layout, key_relevance
+from agentmem.cache import NamespaceCache
+from agentmem.columns import ROLES, THOUGHT
+from agentmem.episodes import Docs, beside, key_relevance, mates
+from agentmem.indexes.bm25 import Matches
 from agentmem.text import STOP_WORDS, stems, words
 from agentmem.types import Signal
 
@@ -78,80 +81,190 @@ class Query:
         object.__setattr__(self, "shown", dict(zip(counted, stems(self.text), strict=True)))
 
 
+@dataclass(frozen=True)
+class Scene:
+    """What the signals look at: candidate documents and those around them. Document numbers are ascending.
+
+    `around` are the candidates and who stands beside them, `near` these and all of their chunks. Arrays by candidate
+    have shape (candidates,); `own`, `before` and `after` say where in `around` each candidate and its neighbours are.
+    Turns that only repeat the query stand `apart`: a question that was asked before, or is being asked now, says
+    nothing about what stands around it.
+    """
+
+    cache: NamespaceCache
+    query: Query
+    found: Matches
+    docs: Docs
+    apart: Docs
+    around: Docs
+    own: Docs
+    before: Docs
+    after: Docs
+    near: Docs
+    near_cosine: Scores
+    """Of `near`."""
+
+    @cached_property
+    def whole(self) -> np.float32:
+        """The weight of the query's words in all, which BM25 is a share of."""
+        return np.float32(sum(max(entry.idf, COMMON) for entry in self.found.entries) or 1.0)
+
+    @cached_property
+    def cosine(self) -> Scores:
+        """Of `around`."""
+        return self.near_cosine[_places(self.near, self.around)]
+
+    @cached_property
+    def frequencies(self) -> Scores:
+        """How often each of `around` holds each term, shape (terms, around)."""
+        return self.found.frequencies(self.around)
+
+    @cached_property
+    def bm25(self) -> Scores:
+        """Of `around`."""
+        return self.found.scores(self.around, self.frequencies)
+
+    @cached_property
+    def coverage(self) -> Scores:
+        """Of `around`."""
+        return self.found.coverage(self.around, self.frequencies)
+
+
+def everything(cache: NamespaceCache, query: Query) -> Scene:
+    """A scene with every document of a namespace, holes included, as candidates: document n at place n."""
+    found, layout = cache.postings.find(query.stems), cache.layout()
+    docs, apart = np.arange(len(cache), dtype=np.int32), cache.repeating(found)
+    before, after = (beside(links, docs, apart) for links in (layout.before, layout.after))
+    cosine = _cosine(cache, query, docs)
+    return Scene(cache, query, found, docs, apart, docs, docs, before, after, docs, cosine)
+
+
+def scene(cache: NamespaceCache, query: Query, found: Matches, docs: Docs) -> Scene:
+    """A scene with these documents, ascending, as candidates."""
+    layout, apart = cache.layout(), cache.repeating(found)
+    before, after = (beside(links, docs, apart) for links in (layout.before, layout.after))
+    around = np.unique(np.concatenate([docs, before, after]))
+    near = np.union1d(around, mates(layout, docs))
+    own, before, after = (_places(around, some) for some in (docs, before, after))
+    return Scene(cache, query, found, docs, apart, around, own, before, after, near, _cosine(cache, query, near))
+
+
+def _places(held: Docs, docs: Docs) -> Docs:
+    """Where documents are in an ascending array that holds them."""
+    return docs if len(held) and held[-1] == len(held) - 1 else np.searchsorted(held, docs).astype(np.int32)
+
+
 @dataclass(frozen=True, slots=True)
 class Fused:
-    """Arrays of shape (documents,): what each signal measures, by the name of its weight, the weighted sum, and the
-    cosines as they are."""
+    """Arrays of shape (candidates,): the documents, ascending; what each signal measures, by the name of its weight;
+    the weighted sum, and the cosines as they are."""
 
+    docs: Docs
     values: Mapping[str, Scores]
     weights: Weights
     score: Scores
     cosine: Scores
 
+    def place(self, doc: int) -> int:
+        """Where a candidate is in the arrays."""
+        return int(np.searchsorted(self.docs, doc))
+
     def signals(self, doc: int) -> tuple[Signal, ...]:
         """What adds up to a document's score; what adds nothing is left out."""
-        found = (Signal(name, float(v[doc]), getattr(self.weights, name)) for name, v in self.values.items())
+        at = self.place(doc)
+        found = (Signal(name, float(v[at]), getattr(self.weights, name)) for name, v in self.values.items())
         return tuple(signal for signal in found if signal.contribution)
 
 
-def fuse(cache: NamespaceCache, query: Query, weights: Weights = DEFAULT) -> Fused:
-    """Score every document of a namespace against a query. The caller holds the cache's lock."""
-    postings, layout, size = cache.postings, _layout(cache, query), len(cache)
-    cosine = _cosine(cache, query, size)
-    whole = np.float32(sum(max(postings.idf(stem), COMMON) for stem in query.stems) or 1.0)
-    bm25 = postings.scores(query.stems, size)
-    values = {
-        "meaning": cosine,
-        "words": bm25,
-        "coverage": postings.coverage(query.stems, size),
-        "before": bm25[layout.before] / whole,
-        "after": cosine[layout.after],
-        "chunk_meaning": key_relevance(cosine, layout),
-        "chunk_words": postings.pooled(query.stems, layout.chunk, layout.chunks) / whole,
-        "session": postings.pooled(query.stems, layout.session, layout.sessions) / whole,
-        "speaker": _speaks(cache, query),
-        "asker": _asks(cache, query),
-    }
-    score = np.zeros(size, dtype=np.float32)
+def fuse(scene: Scene, weights: Weights = DEFAULT) -> Fused:
+    """Score a scene's candidates. The caller holds the cache's lock."""
+    values = {name: signal(scene) for name, signal in SIGNALS.items()}
+    score = np.zeros(len(scene.docs), dtype=np.float32)
     for name, measured in values.items():
         score += np.float32(getattr(weights, name)) * measured
-    return Fused(values, weights, score, cosine)
+    return Fused(scene.docs, values, weights, score, scene.cosine[scene.own])
 
 
-def _layout(cache: NamespaceCache, query: Query) -> Layout:
-    """The layout without turns that only repeat the query.
-
-    A question that was asked before, or is being asked now, says nothing about what stands around it.
-    """
-    repeating = cache.repeating(query.stems)
-    return cache.layout().without(repeating) if repeating else cache.layout()
-
-
-def _cosine(cache: NamespaceCache, query: Query, size: int) -> Scores:
+def _cosine(cache: NamespaceCache, query: Query, docs: Docs) -> Scores:
     """Cosines; a document that is not embedded yet gets the others' mean, so that it neither wins nor loses by it."""
     if query.vector is None or not len(cache.vectors):
-        return np.zeros(size, dtype=np.float32)
-    cosine = cache.vectors.scores(query.vector, size)
-    present = cache.vectors.present(size)
+        return np.zeros(len(docs), dtype=np.float32)
+    cosine = cache.vectors.scores(query.vector, len(cache))
+    present = cache.vectors.present(len(cache))
     cosine[~present] = cosine[present].mean()
-    return cosine
+    return cosine[docs]
 
 
-def _speaks(cache: NamespaceCache, query: Query) -> Scores:
+# -- the signals: what each measures of every candidate, shape (candidates,) ------------------------------------------
+
+
+def _meaning(scene: Scene) -> Scores:
+    return scene.cosine[scene.own]
+
+
+def _words(scene: Scene) -> Scores:
+    return scene.bm25[scene.own]
+
+
+def _coverage(scene: Scene) -> Scores:
+    return scene.coverage[scene.own]
+
+
+def _before(scene: Scene) -> Scores:
+    asked: Scores = scene.bm25[scene.before] / scene.whole
+    return asked
+
+
+def _after(scene: Scene) -> Scores:
+    return scene.cosine[scene.after]
+
+
+def _chunk_meaning(scene: Scene) -> Scores:
+    keys = key_relevance(scene.near_cosine, scene.cache.layout(), scene.near, scene.apart)
+    return keys[_places(scene.near, scene.docs)]
+
+
+def _chunk_words(scene: Scene) -> Scores:
+    pooled: Scores = scene.found.pooled(scene.cache.layout().chunks, scene.docs, scene.apart) / scene.whole
+    return pooled
+
+
+def _session(scene: Scene) -> Scores:
+    pooled: Scores = scene.found.pooled(scene.cache.layout().sessions, scene.docs, scene.apart) / scene.whole
+    return pooled
+
+
+def _speaker(scene: Scene) -> Scores:
     """1 for turns of the speakers whom the query names, and for thoughts that name them."""
-    named = cache.speakers_named(query.words)
-    out = np.zeros(len(cache), dtype=np.float32)
-    for number in named:
-        out[cache.columns["speaker"] == number] = 1
-    for name in {stem for said in named.values() for stem in stems(said) if stem in query.stems}:
-        docs = cache.postings.postings(name)[0]
-        out[docs[cache.columns["kind"][docs] == THOUGHT]] = 1
-    return out
+    columns, docs = scene.cache.columns, scene.docs
+    named = scene.cache.speakers_named(scene.query.words)
+    speaks = np.isin(columns["speaker"][docs], list(named))
+    names = {stem for said in named.values() for stem in stems(said)}
+    for entry in scene.found.entries:
+        if entry.term in names:
+            at = entry.among(docs)[0]
+            speaks[at[columns["kind"][docs[at]] == THOUGHT]] = True
+    return speaks.astype(np.float32)
 
 
-def _asks(cache: NamespaceCache, query: Query) -> Scores:
+def _asker(scene: Scene) -> Scores:
     """1 for what the user said, thoughts included that stem from no tool, when the query says "I" or "my"."""
-    if not FIRST_PERSON & query.words:
-        return np.zeros(len(cache), dtype=np.float32)
-    own: Scores = (cache.columns["role"] == ROLES.index("user")).astype(np.float32)
+    if not FIRST_PERSON & scene.query.words:
+        return np.zeros(len(scene.docs), dtype=np.float32)
+    own: Scores = (scene.cache.columns["role"][scene.docs] == ROLES.index("user")).astype(np.float32)
     return own
+
+
+SIGNALS: Mapping[str, Callable[[Scene], Scores]] = {
+    "meaning": _meaning,
+    "words": _words,
+    "coverage": _coverage,
+    "before": _before,
+    "after": _after,
+    "chunk_meaning": _chunk_meaning,
+    "chunk_words": _chunk_words,
+    "session": _session,
+    "speaker": _speaker,
+    "asker": _asker,
+}
+"""By the names of their weights."""

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem.cache import STATES, THOUGHT, TURN, NamespaceCache
+from agentmem.cache import NamespaceCache
 from agentmem.clock import utc_now
+from agentmem.columns import STATES, THOUGHT, TURN
+from agentmem.episodes import Docs
 from agentmem.errors import EmbedderMismatchError
 from agentmem.explain import Explanation, reading
 from agentmem.filters import KINDS, Conditions, allowed
-from agentmem.fusion import DEFAULT, Fused, Query, Weights, fuse
+from agentmem.fusion import DEFAULT, Fused, Query, Weights, everything, fuse
 from agentmem.interfaces import Backend, Clock, Reader
 from agentmem.text import index_text, normalise, stems
 from agentmem.types import Namespace, RecallItem, Thought, Turn
@@ -68,9 +70,10 @@ class RecallEngine:
             _check_dimension(cache, vector)
             if not len(cache):
                 return []
-            fused = fuse(cache, asked, self._weights)
-            passing = allowed(cache, reader, conditions, now=self._clock()) & (fused.score > 0)
-            return _items(reader, cache, fused, asked, _pick(reader, cache, fused.score, passing, k, budget))
+            fused = fuse(everything(cache, asked), self._weights)
+            passing = allowed(cache, reader, conditions, now=self._clock(), docs=fused.docs) & (fused.score > 0)
+            picked = _pick(reader, cache, fused.docs[passing], fused.score[passing], k, budget)
+            return _items(reader, cache, fused, asked, picked)
 
     def reading(self, query: str, *, namespace: Namespace) -> dict[str, tuple[str, ...]]:
         """What a query is read as in a namespace, see `explain.reading`."""
@@ -80,8 +83,8 @@ class RecallEngine:
     def turns_with_all_terms(self, text: str, *, namespace: Namespace) -> list[str]:
         """Ids of the turns whose stems include every stem of `text`; none when it has no stems."""
         with self._current(namespace) as cache:
-            found = cache.postings.holding_all(stems(text))
-            return [cache.ids[doc] for doc in found if cache.columns["kind"][doc] == TURN]
+            found = cache.postings.find(stems(text)).holding_all()
+            return [cache.ids[doc] for doc in found[cache.columns["kind"][found] == TURN].tolist()]
 
     def nearest_thoughts(
         self, vector: NDArray[np.float32], *, namespace: Namespace, k: int = 5
@@ -89,11 +92,10 @@ class RecallEngine:
         """Ids and cosines of the live thoughts nearest to a unit vector, nearest first."""
         with self._current(namespace) as cache:
             _check_dimension(cache, vector)
-            columns, size = cache.columns, len(cache)
-            thoughts = cache.live[:size] & (columns["kind"] == THOUGHT) & (columns["state"] == STATES.index("live"))
-            cosines = cache.vectors.scores(vector, size)
-            docs = _best(cosines, thoughts & cache.vectors.present(size), k)
-            return [(cache.ids[doc], float(cosines[doc])) for doc in docs]
+            columns = cache.columns
+            thoughts = cache.live & (columns["kind"] == THOUGHT) & (columns["state"] == STATES.index("live"))
+            found = zip(*cache.vectors.search(vector, k, thoughts), strict=True)
+            return [(cache.ids[doc], float(cosine)) for doc, cosine in found]
 
     def drop(self, namespace: Namespace) -> None:
         """Let go of everything held in RAM of a namespace."""
@@ -123,29 +125,25 @@ def _check_dimension(cache: NamespaceCache, vector: NDArray[np.float32] | None) 
         )
 
 
-def _best(scores: NDArray[np.float32], allowed: NDArray[np.bool_], k: int) -> list[int]:
-    """The `k` highest-scored documents among those allowed, best first; of equals the earlier."""
-    docs = np.flatnonzero(allowed)
+def _best(docs: Docs, scores: NDArray[np.float32], k: int) -> list[int]:
+    """The `k` highest-scored of some ascending documents, best first; of equals the earlier."""
     if len(docs) > k:
-        docs = docs[np.sort(np.argpartition(-scores[docs], k - 1)[:k])] if k > 0 else docs[:0]
-    return [int(doc) for doc in docs[np.argsort(-scores[docs], kind="stable")]]
+        first = np.sort(np.argpartition(-scores, k - 1)[:k]) if k > 0 else slice(0)
+        docs, scores = docs[first], scores[first]
+    best: list[int] = docs[np.argsort(-scores, kind="stable")].tolist()
+    return best
 
 
 def _pick(
-    reader: Reader,
-    cache: NamespaceCache,
-    scores: NDArray[np.float32],
-    allowed: NDArray[np.bool_],
-    k: int,
-    budget: int | None,
+    reader: Reader, cache: NamespaceCache, docs: Docs, scores: NDArray[np.float32], k: int, budget: int | None
 ) -> list[_Picked]:
     """Walk down the ranking, passing over what says the same as a better one and what the budget has no room for."""
-    total, wanted = int(np.count_nonzero(allowed)), 2 * k + 8
+    wanted = 2 * k + 8
     while True:
         walk = _Walk(reader, cache, k, budget)
-        for doc in _best(scores, allowed, wanted):
+        for doc in _best(docs, scores, wanted):
             walk.visit(doc)
-        if len(walk.picked) == k or wanted >= total:
+        if len(walk.picked) == k or wanted >= len(docs):
             return walk.fetched()
         wanted *= 4
 
@@ -223,7 +221,7 @@ def _item(p: _Picked, fused: Fused, explanation: Explanation, origins: Mapping[s
         id=p.record.id,
         kind="thought" if isinstance(p.record, Thought) else "turn",
         text=p.record.text,
-        score=float(fused.score[p.doc]),
+        score=float(fused.score[fused.place(p.doc)]),
         time=p.record.valid_from if isinstance(p.record, Thought) else p.record.occurred_at,
         source=_source(p.record, origins),
         why=explanation.why(p.doc, signals, p.repeats),

@@ -24,7 +24,7 @@ from agentmem.backends.memory import MemoryBackend
 from agentmem.cache import NamespaceCache
 from agentmem.evals.datasets import find_dataset, read_cases
 from agentmem.evals.run import CUTS
-from agentmem.fusion import Query, Weights, fuse
+from agentmem.fusion import Query, Weights, everything, fuse
 from agentmem.ingest import read_turns
 from agentmem.memory import Memory
 from agentmem.types import Turn
@@ -94,9 +94,9 @@ def _read(content: Any) -> list[Any]:
 
 
 def _features(cache: NamespaceCache, query: Query) -> NDArray[np.float32]:
-    """What each weight is multiplied with: the score with that weight 1 and all others 0."""
-    nothing = dict.fromkeys(NAMES, 0.0)
-    return np.stack([fuse(cache, query, Weights(**(nothing | {name: 1.0}))).score for name in NAMES], axis=1)
+    """What each weight is multiplied with."""
+    values = fuse(everything(cache, query)).values
+    return np.stack([values[name] for name in NAMES], axis=1)
 
 
 def _evidence(cache: NamespaceCache, turns: Sequence[Turn], dataset: Any, wanted: frozenset[str]) -> NDArray[np.intp]:

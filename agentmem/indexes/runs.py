@@ -1,0 +1,146 @@
+"""Postings of a run of documents: a tail that grows, in objects per term, and what it is sealed into, in plain arrays.
+
+Both say of a term which documents hold it and how often, and of a document which terms it holds, so that removing it
+takes its entries out exactly. Terms are numbers here.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.int32]
+Entries = tuple[Numbers, NDArray[Any]]
+"""Document numbers, ascending, and how often each holds the term."""
+
+
+class Tail:
+    """The newest documents, from number `first` on."""
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        self._docs: dict[int, array[int]] = {}
+        self._frequencies: dict[int, array[int]] = {}
+        self._forward: dict[int, array[int]] = {}
+
+    def add(self, doc: int, counts: Mapping[int, int]) -> None:
+        self._forward[doc] = array("i", counts)
+        for term, count in counts.items():
+            if term not in self._docs:
+                self._docs[term], self._frequencies[term] = array("i"), array("i")
+            self._docs[term].append(doc)
+            self._frequencies[term].append(count)
+
+    def remove(self, doc: int) -> list[int]:
+        """Take a document out; return its terms."""
+        held = self._forward.pop(doc).tolist()
+        for term in held:
+            at = int(np.searchsorted(np.frombuffer(self._docs[term], np.int32), doc))
+            del self._docs[term][at], self._frequencies[term][at]
+            if not self._docs[term]:
+                del self._docs[term], self._frequencies[term]
+        return held
+
+    def terms_of(self, doc: int) -> Sequence[int]:
+        return self._forward.get(doc, array("i"))
+
+    def entries(self, terms: Numbers) -> Iterator[tuple[int, Entries]]:
+        """What it holds of some terms: the place among them, and copies of the entries."""
+        for place, term in enumerate(terms.tolist()):
+            if term in self._docs:
+                yield place, (_numbers(self._docs[term]), _numbers(self._frequencies[term]))
+
+    def sealed(self, stop: int) -> Sealed:
+        """Its documents, numbers `first` … stop - 1, as arrays."""
+        terms = np.array(sorted(self._docs), dtype=np.int32)
+        order = terms.tolist()
+        counts = np.array([len(self._docs[term]) for term in order], dtype=np.int32)
+        forward = [self.terms_of(doc) for doc in range(self.first, stop)]
+        rows = np.zeros(len(forward) + 1, dtype=np.int32)
+        np.cumsum([len(held) for held in forward], out=rows[1:])
+        return Sealed(
+            first=self.first,
+            terms=terms,
+            starts=np.cumsum(counts, dtype=np.int32) - counts,
+            counts=counts,
+            docs=_joined(self._docs[term] for term in order),
+            frequencies=_small(_joined(self._frequencies[term] for term in order)),
+            rows=rows,
+            forward=_small(np.searchsorted(terms, _joined(forward))),
+        )
+
+
+@dataclass(slots=True)
+class Sealed:
+    """A run of documents from number `first` on, to which none is added any more.
+
+    The term at `place` of the ascending `terms` is held by the documents `docs[start : start + count]`, with its
+    `starts` and `counts`, as often as `frequencies` says there. Document `first + row` holds the terms at the places
+    `forward[rows[row] : …]`; how many these are its owner knows.
+    """
+
+    first: int
+    terms: Numbers
+    starts: Numbers
+    counts: Numbers
+    docs: Numbers
+    frequencies: NDArray[Any]
+    rows: Numbers
+    forward: NDArray[Any]
+
+    def _places(self, doc: int, count: int) -> NDArray[Any]:
+        start = int(self.rows[doc - self.first])
+        return self.forward[start : start + count]
+
+    def terms_of(self, doc: int, count: int) -> list[int]:
+        """The `count` terms of a document."""
+        held: list[int] = self.terms[self._places(doc, count)].tolist()
+        return held
+
+    def remove(self, doc: int, count: int) -> list[int]:
+        """Take out a document, which has `count` terms, and return these. Nothing tells afterwards what it held."""
+        places = self._places(doc, count)
+        held: list[int] = self.terms[places].tolist()
+        for place in places.tolist():
+            self._take_out(place, doc)
+        places[:] = 0
+        return held
+
+    def _take_out(self, place: int, doc: int) -> None:
+        start = int(self.starts[place])
+        stop = start + int(self.counts[place])
+        at = start + int(np.searchsorted(self.docs[start:stop], doc))
+        for held in (self.docs, self.frequencies):
+            held[at : stop - 1] = held[at + 1 : stop]
+            held[stop - 1] = 0
+        self.counts[place] -= 1
+
+    def entries(self, terms: Numbers) -> Iterator[tuple[int, Entries]]:
+        """What it holds of some terms: the place among them, and views of the entries."""
+        if not len(self.terms):
+            return
+        at = np.minimum(np.searchsorted(self.terms, terms), len(self.terms) - 1)
+        held = np.flatnonzero(self.terms[at] == terms)
+        at = at[held]
+        stops = (self.starts[at] + self.counts[at]).tolist()
+        for place, start, stop in zip(held.tolist(), self.starts[at].tolist(), stops, strict=True):
+            yield place, (self.docs[start:stop], self.frequencies[start:stop])
+
+
+def _numbers(values: array[int]) -> Numbers:
+    """A copy: an array that lends its memory to a view cannot grow."""
+    return np.frombuffer(values, np.int32).copy()
+
+
+def _joined(parts: Iterable[array[int] | Sequence[int]]) -> Numbers:
+    return np.frombuffer(bytearray().join(memoryview(part) for part in parts), np.int32)  # type: ignore[arg-type]
+
+
+def _small(values: NDArray[Any]) -> NDArray[Any]:
+    """The same in the smallest unsigned type that holds them."""
+    return values.astype(np.min_scalar_type(int(values.max(initial=0))))
