@@ -22,7 +22,7 @@ class Erasure:
 
     def receipt(self, gone: Mapping[str, tuple[str, ...]], restored: tuple[str, ...]) -> Receipt:
         """Erase, and say what went; the removal itself is committed already."""
-        from agentmem.transfer import copies
+        from agentmem.backends.copies import copies
 
         if not self._backend.erase():
             self._postpone()

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from agentmem.types import Change, Edge, Job, Kind, Namespace, Record, Relation, SessionInfo
 
@@ -40,6 +40,20 @@ class Abilities:
     """Several processes may open it at once."""
     backup: bool
     """`backup` makes a consistent copy while others write."""
+    snapshots: bool = False
+    """It keeps what `put_snapshot` is given; without it, the library never calls that."""
+
+
+Basis: TypeAlias = Literal["text", "vectors"]
+"""What of the records a snapshot was made from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the library derived from records and need not derive again; to a backend, bytes. `number` names it."""
+
+    number: int
+    data: bytes
 
 
 class Reader(Protocol):
@@ -76,6 +90,18 @@ class Reader(Protocol):
         self, kind: Kind, *, namespace: Namespace, ids: Sequence[str] | None = None
     ) -> tuple[list[str], Matrix]:
         """Ids that have a vector, and their vectors, shape (n, dimension) float32; (0, 0) when there are none."""
+
+    def columns(
+        self, kind: Kind, names: Sequence[str], *, namespace: Namespace, where: Where | None = None
+    ) -> dict[str, Any]:
+        """Fields of all records that meet the conditions, in order of insertion, without making records of them.
+
+        Text comes as a list (None where unset); numbers as an array of int64, truths of bool, times of float64: seconds
+        since 1970, NaN where unset. Raises InputError for a field that is content.
+        """
+
+    def snapshots(self, basis: Basis, *, namespace: Namespace) -> Iterator[Snapshot]:
+        """The snapshots kept, oldest first, one at a time in RAM: to be read before the transaction ends."""
 
     def sessions(self, *, namespace: Namespace) -> list[SessionInfo]:
         """Sessions by their last turn, latest first."""
@@ -120,6 +146,19 @@ class Writer(Reader, Protocol):
         """Set the vectors of records that exist, shape (len(ids), dimension) float32; unknown ids are passed over."""
 
     def clear_vectors(self, *, namespace: Namespace) -> None: ...
+
+    def put_snapshot(
+        self, basis: Basis, data: bytes, *, covers: Mapping[Kind, Sequence[str]], seen: int, namespace: Namespace
+    ) -> bool:
+        """Keep what was made from these records' text, or from their vectors, as of the change `seen`.
+
+        It is erased like content by the transaction that removes a record it covers or changes its content; one made
+        from vectors also by the one that sets or clears the vector of such a record. False, and nothing is kept, where
+        that happened after `seen` already or may have.
+        """
+
+    def drop_snapshots(self, numbers: Iterable[int], *, namespace: Namespace) -> None:
+        """Erase snapshots; numbers that are not there are passed over."""
 
     def remove_namespace(self, *, namespace: Namespace) -> dict[str, int]:
         """Remove everything of exactly this namespace, its change log included; return counts by kind."""

@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Literal, get_args, get_origin, get_type_hints
 
+from agentmem.backends.copies import copies, note_copy
 from agentmem.backends.records import FIELDS, KINDS
 from agentmem.backends.sqlite_files import sync_directory
 from agentmem.backends.sqlite_restore import restore
@@ -33,7 +34,6 @@ from agentmem.types import Edge, Kind, Namespace
 __all__ = ["copies", "export_records", "import_records", "remember_copy", "restore"]
 
 FORMAT, VERSION = "agentmem export", 1
-_COPIES = "copies"
 _VECTORED: tuple[Kind, ...] = ("turn", "thought")
 _CHOICES: dict[type[Any], dict[str, tuple[Any, ...]]] = {
     cls: {name: get_args(hint) for name, hint in get_type_hints(cls).items() if get_origin(hint) is Literal}
@@ -45,19 +45,7 @@ _TIMES = frozenset(f.name for cls in KINDS.values() for f in fields(cls) if "dat
 def remember_copy(backend: Backend, path: Path, kind: str, clock: Clock = utc_now) -> None:
     """Note an export or backup, which a later forget cannot reach."""
     with backend.write() as writer:
-        noted = _noted(writer)
-        noted[str(path.absolute())] = f"{kind} of {clock():%Y-%m-%d %H:%M}"
-        writer.set_meta(_COPIES, json.dumps(noted))
-
-
-def copies(reader: Reader) -> list[str]:
-    """The copies of this store that still exist, each with its kind and date."""
-    return [f"{path} ({what})" for path, what in _noted(reader).items() if os.path.exists(path)]
-
-
-def _noted(reader: Reader) -> dict[str, str]:
-    noted: dict[str, str] = json.loads(reader.meta(_COPIES) or "{}")
-    return noted
+        note_copy(writer, path, kind, clock())
 
 
 def export_records(backend: Backend, path: Path, *, namespace: Namespace, clock: Clock = utc_now) -> dict[str, int]:

@@ -18,16 +18,18 @@ from agentmem.backends.records import (
     KINDS,
     LOGGED,
     UNCHANGING,
+    columns_of,
     dump_content,
     load_content,
     matches,
     meets,
     require_field,
+    require_plain,
     sort_key,
 )
 from agentmem.digests import digest, new_key
 from agentmem.errors import ConflictError, NotFoundError, StoreClosedError, StoreError
-from agentmem.interfaces import Abilities, Matrix, Where
+from agentmem.interfaces import Abilities, Basis, Matrix, Snapshot, Where
 from agentmem.namespaces import check_namespace
 from agentmem.types import Change, Edge, Job, Kind, Namespace, Record, Relation, SessionInfo, Turn
 
@@ -149,6 +151,15 @@ class _Reader:
         if not have:
             return [], np.zeros((0, 0), np.float32)
         return have, np.stack([space.vectors[kind, id] for id in have])
+
+    def columns(
+        self, kind: Kind, names: Sequence[str], *, namespace: Namespace, where: Where | None = None
+    ) -> dict[str, Any]:
+        require_plain(kind, names)
+        return columns_of(kind, names, (row.record for row in self._rows(kind, namespace, where or {})))
+
+    def snapshots(self, basis: Basis, *, namespace: Namespace) -> Iterator[Snapshot]:  # noqa: ARG002 - it keeps none
+        return iter(())
 
     def sessions(self, *, namespace: Namespace) -> list[SessionInfo]:
         times: dict[str, list[datetime]] = {}
@@ -307,6 +318,13 @@ class _Writer(_Reader):
     def clear_vectors(self, *, namespace: Namespace) -> None:
         if namespace in self._state.spaces:
             self._assign(self._state.spaces[namespace], "vectors", {})
+
+    def put_snapshot(self, *_: Any, **__: Any) -> bool:
+        """Keeps none, as `abilities` says: reading one would take no less than making it."""
+        return False
+
+    def drop_snapshots(self, numbers: Iterable[int], *, namespace: Namespace) -> None:
+        """There are none."""
 
     def remove_namespace(self, *, namespace: Namespace) -> dict[str, int]:
         space = self._space(namespace)

@@ -1,8 +1,9 @@
 """The SQLite schema, as named steps that are only ever appended to; imported when a store is created or upgraded.
 
-Content lies in `bodies` and `vectors`, which only grow at the end and are overwritten in place: SQLite moves rows of a
-table that shrinks or grows in the middle, and leaves stale copies of moved rows behind even with secure_delete
-(measured: about one in 500 deletions). The other tables hold ids, numbers, states, session names and keyed digests.
+Content lies in `bodies`, `vectors` and `snapshot_data`, which only grow at the end and are overwritten in place: SQLite
+moves rows of a table that shrinks or grows in the middle, and leaves stale copies of moved rows behind even with
+secure_delete (measured: about one in 500 deletions). The other tables hold ids, numbers, states, session names and
+keyed digests.
 """
 
 from __future__ import annotations
@@ -54,6 +55,15 @@ _INDEXES = (
     "CREATE INDEX suppressions_digest ON suppressions (ns, digest)",
     "CREATE INDEX edges_parent ON edges (ns, parent)",
 )
+_SNAPSHOTS = (
+    "CREATE TABLE snapshots (id INTEGER PRIMARY KEY, ns INTEGER NOT NULL, basis TEXT NOT NULL, size INTEGER NOT NULL)",
+    """CREATE TABLE snapshot_ranges (snapshot INTEGER NOT NULL, kind TEXT NOT NULL, first INTEGER NOT NULL,
+        last INTEGER NOT NULL, PRIMARY KEY (snapshot, kind, first)) WITHOUT ROWID""",
+    """CREATE TABLE snapshot_parts (snapshot INTEGER NOT NULL, place INTEGER NOT NULL, part INTEGER NOT NULL UNIQUE,
+        PRIMARY KEY (snapshot, place)) WITHOUT ROWID""",
+    "CREATE TABLE snapshot_data (id INTEGER PRIMARY KEY, data BLOB NOT NULL)",
+    "CREATE INDEX snapshots_space ON snapshots (ns, basis)",
+)
 
 
 @steps(name="001_records")
@@ -63,6 +73,12 @@ def _records(db: Database) -> None:
     for statement in (*_TABLES, *kinds, *_INDEXES):
         db.conn.execute(statement)
     db.conn.execute("INSERT INTO meta VALUES ('digest_key', ?)", [new_key()])
+
+
+@steps(name="002_snapshots")
+def _snapshots(db: Database) -> None:
+    for statement in _SNAPSHOTS:
+        db.conn.execute(statement)
 
 
 def apply(connection: sqlite3.Connection, *, application_id: int, version: int) -> None:

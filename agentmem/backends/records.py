@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
 
 from agentmem.errors import InputError
 from agentmem.interfaces import Where
@@ -30,6 +31,17 @@ CONTENT: dict[Kind, tuple[str, ...]] = {
     "suppression": (),
 }
 """Fields that can hold what somebody said, or point to it: erased byte by byte when their record is removed."""
+
+Form: TypeAlias = Literal["text", "number", "truth", "time"]
+_FORMS: dict[str, Form] = {"int": "number", "bool": "truth", "datetime": "time"}
+FORMS: dict[Kind, dict[str, Form]] = {
+    kind: {f.name: _FORMS.get(str(f.type).removesuffix(" | None"), "text") for f in fields(cls)}
+    for kind, cls in KINDS.items()
+}
+"""What the values of a field are, as `Reader.columns` tells them apart."""
+NULLABLE: dict[Kind, frozenset[str]] = {
+    kind: frozenset(f.name for f in fields(cls) if "None" in str(f.type)) for kind, cls in KINDS.items()
+}
 
 UNCHANGING: frozenset[Kind] = frozenset({"turn", "thought"})
 """Kinds whose content never changes once added."""
@@ -74,6 +86,36 @@ def require_field(kind: Kind, name: str) -> None:
     """Raises InputError for a condition or an order on a field that the kind does not have."""
     if name not in FIELDS[kind] and not (kind == "thought" and name == "text_digest"):
         raise InputError(f"a {kind} has no field {name!r}; it has {', '.join(FIELDS[kind])}")
+
+
+def require_plain(kind: Kind, names: Iterable[str]) -> None:
+    """Raises InputError for a field that the kind does not have, or that is content."""
+    for name in names:
+        if name not in FIELDS[kind] or name in CONTENT[kind] or name == "namespace":
+            plain = ", ".join(n for n in FIELDS[kind] if n not in CONTENT[kind] and n != "namespace")
+            raise InputError(f"a {kind} has no field {name!r} outside its content; it has {plain}")
+
+
+def columns_of(kind: Kind, names: Sequence[str], records: Iterable[Record]) -> dict[str, Any]:
+    """What `Reader.columns` returns, of records."""
+    rows = [[_plain_value(getattr(record, name)) for name in names] for record in records]
+    return {name: in_form(FORMS[kind][name], [row[i] for row in rows]) for i, name in enumerate(names)}
+
+
+def _plain_value(value: Any) -> Any:
+    return value.timestamp() if isinstance(value, datetime) else value
+
+
+def in_form(form: Form, values: Any) -> Any:
+    """Values as a column: text as a list, all else as an array, in which -1 or NaN stands for what is unset."""
+    if form == "text":
+        return values
+    import numpy as np
+
+    unset, dtype = (np.nan, np.float64) if form == "time" else (-1, np.int64)
+    if type(values) is list:
+        values = np.array([unset if value is None else value for value in values], dtype)
+    return values.astype(np.bool_) if form == "truth" else values
 
 
 def matches(record: Record, where: Where) -> bool:

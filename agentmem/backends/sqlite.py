@@ -20,8 +20,9 @@ from typing import Any
 from agentmem.backends.records import KINDS, LOGGED
 from agentmem.backends.sqlite_check import damage, disagreement
 from agentmem.backends.sqlite_columns import COLUMNS, TABLES, among, in_groups, to_column, to_records
+from agentmem.backends.sqlite_connection import Connection
 from agentmem.backends.sqlite_files import check_location, check_sqlite, sizes, sync_directory, sync_file, translated
-from agentmem.backends.sqlite_records import ERASE_MARK, Connection, SqliteReader, SqliteWriter
+from agentmem.backends.sqlite_records import ERASE_MARK, SqliteReader, SqliteWriter
 from agentmem.errors import (
     InputError,
     StoreBusyError,
@@ -34,7 +35,7 @@ from agentmem.interfaces import Abilities
 from agentmem.types import Job, Namespace
 
 APPLICATION_ID = 0x61676D6D  # "agmm"
-VERSION = 1
+VERSION = 2
 """Number of migrations; kept as the file's user_version."""
 
 _PAGE_BYTES = 4096
@@ -79,7 +80,7 @@ class _Handle:
 class SqliteBackend:
     """A Backend in one file. Threads and processes may share the file; after a fork it must be opened anew."""
 
-    abilities = Abilities(durable=True, secure_erase=True, shared=True, backup=True)
+    abilities = Abilities(durable=True, secure_erase=True, shared=True, backup=True, snapshots=True)
 
     def __init__(
         self,
@@ -155,12 +156,18 @@ class SqliteBackend:
     def _migrate(self, db: Connection, *, backup: bool) -> None:
         from agentmem.backends import migrations
 
+        copy = self.path.with_name(f"{self.path.name}.before-{VERSION}.bak")
         if backup:
-            self.backup(self.path.with_name(f"{self.path.name}.before-{VERSION}.bak"))
+            self.backup(copy)
         try:
             migrations.apply(db.raw, application_id=APPLICATION_ID, version=VERSION)
         except sqlite3.Error as error:
             raise translated(error, self.path) from error
+        if backup:
+            from agentmem.backends.copies import note_copy
+
+            with self.write() as writer:
+                note_copy(writer, copy, "backup", self._clock())
 
     def _handle(self) -> _Handle:
         if self._pid != os.getpid():
@@ -281,6 +288,7 @@ class SqliteBackend:
                 kinds = KINDS if table == "bodies" else LOGGED
                 used = " UNION ALL ".join(f"SELECT {column} FROM {TABLES[k]} WHERE {column} IS NOT NULL" for k in kinds)
                 db.run(f"DELETE FROM {table} WHERE id NOT IN ({used})")
+            db.run("DELETE FROM snapshot_data WHERE id NOT IN (SELECT part FROM snapshot_parts)")
             db.run("COMMIT")
         handle = self._handle()
         with handle.alone(), self._turn(_WRITE):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from agentmem.backends.records import KINDS, LOGGED
 from agentmem.backends.sqlite_columns import TABLES
-from agentmem.backends.sqlite_records import Connection
+from agentmem.backends.sqlite_connection import Connection
 
 _ERASED = "substr(data, 1, 1) = x'00'"
 
@@ -20,7 +20,7 @@ def disagreement(db: Connection) -> list[str]:
     """Records that don't fit together, one line for each kind of fault."""
     counted = (
         (db.one(f"SELECT count(*) FROM {source}"), text)
-        for source, text in (*_content(), *_vectors(), *_edges(), *_others())
+        for source, text in (*_content(), *_vectors(), *_edges(), *_snapshots(), *_others())
     )
     return [f"{count} {text}" for count, text in counted if count]
 
@@ -62,6 +62,15 @@ def _edges() -> Iterator[tuple[str, str]]:
             there = f"SELECT 1 FROM {table} t WHERE t.ns = edges.ns AND t.id = {end}"
             source = f"edges WHERE {end}_kind = '{kind}' {unless} AND NOT EXISTS ({there})"
             yield source, f"edges have a {end} ({kind}) that is not there"
+
+
+def _snapshots() -> Iterator[tuple[str, str]]:
+    lost = "part NOT IN (SELECT id FROM snapshot_data) OR snapshot NOT IN (SELECT id FROM snapshots)"
+    yield f"snapshot_parts WHERE {lost}", "parts of snapshots have lost their content or their snapshot"
+    yield "snapshots WHERE id NOT IN (SELECT snapshot FROM snapshot_ranges)", "snapshots cover no record"
+    unowned = "id NOT IN (SELECT part FROM snapshot_parts) AND data <> zeroblob(length(data))"
+    yield f"snapshot_data WHERE {unowned}", "parts of snapshots belong to none and are not erased"
+    yield "snapshots WHERE ns NOT IN (SELECT id FROM namespaces)", "snapshots are in no namespace"
 
 
 def _others() -> Iterator[tuple[str, str]]:

@@ -7,16 +7,27 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import islice, repeat
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
-from agentmem.backends.records import KIND_OF, KINDS, LOGGED, UNCHANGING, dump_content, matches, require_field, sort_key
+from agentmem.backends import sqlite_snapshots as snapshots
+from agentmem.backends.records import (
+    KIND_OF,
+    KINDS,
+    LOGGED,
+    UNCHANGING,
+    columns_of,
+    dump_content,
+    matches,
+    require_field,
+    require_plain,
+    sort_key,
+)
+from agentmem.backends.sqlite_bulk import read_columns
 from agentmem.backends.sqlite_columns import (
     COLUMNS,
     DIGEST,
@@ -30,61 +41,16 @@ from agentmem.backends.sqlite_columns import (
     to_row,
     to_time,
 )
-from agentmem.backends.sqlite_files import translated
+from agentmem.backends.sqlite_connection import ZERO, Connection
 from agentmem.digests import digest, identity_digest
 from agentmem.errors import ConflictError, NotFoundError, StoreForeignError
-from agentmem.interfaces import Matrix, Where
+from agentmem.interfaces import Basis, Matrix, Snapshot, Where
 from agentmem.namespaces import check_namespace
 from agentmem.types import Change, Edge, Kind, Namespace, Record, Relation, SessionInfo, Thought, Turn
 
 _EDGE = "child_kind, child, parent_kind, parent, relation"
 _BATCH = 1000
 ERASE_MARK = "erase_unfinished"
-_ZERO = "data = zeroblob(length(data))"
-
-
-class Connection:
-    """One thread's connection. Every statement goes through here, where SQLite's errors become agentmem's."""
-
-    def __init__(self, path: Path, busy_timeout: float) -> None:
-        self.path = path
-        try:
-            self.raw = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
-        except sqlite3.Error as error:
-            raise translated(error, path) from error
-        try:
-            for pragma in ("synchronous = FULL", "secure_delete = ON", "temp_store = MEMORY"):
-                self.run(f"PRAGMA {pragma}")
-        except BaseException:
-            self.raw.close()
-            raise
-
-    def run(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
-        try:
-            return self.raw.execute(sql, values)
-        except sqlite3.Error as error:
-            raise translated(error, self.path) from error
-
-    def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> int:
-        try:
-            return self.raw.executemany(sql, rows).rowcount
-        except sqlite3.Error as error:
-            raise translated(error, self.path) from error
-
-    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-        try:
-            return self.raw.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
-            raise translated(error, self.path) from error
-
-    def one(self, sql: str, values: Sequence[Any] = ()) -> Any:
-        """The first value of the first row, None where there is no row."""
-        rows = self.rows(sql, values)
-        return rows[0][0] if rows else None
-
-    def roll_back(self) -> None:
-        if self.raw.in_transaction:
-            self.run("ROLLBACK")
 
 
 class SqliteReader:
@@ -207,6 +173,18 @@ class SqliteReader:
             )
         }
         return [rows[key] for key in dict.fromkeys(map(to_column, ids)) if key in rows]
+
+    def columns(
+        self, kind: Kind, names: Sequence[str], *, namespace: Namespace, where: Where | None = None
+    ) -> dict[str, Any]:
+        require_plain(kind, names)
+        terms, values, rest = self._where(kind, namespace, where or {})
+        if rest:
+            return columns_of(kind, names, self._records(kind, namespace, where or {}, "ORDER BY t.n"))
+        return read_columns(self._db, kind, names, terms, values)
+
+    def snapshots(self, basis: Basis, *, namespace: Namespace) -> Iterator[Snapshot]:
+        return snapshots.read(self._db, self._ns(namespace), basis)
 
     def sessions(self, *, namespace: Namespace) -> list[SessionInfo]:
         rows = self._db.rows(
@@ -340,6 +318,8 @@ class SqliteWriter(SqliteReader):
             raise NotFoundError(f"no {kind} {record.id} in this namespace; add it first")
         n, body, old = rows[0]
         new = dump_content(kind, record)
+        if new != old:
+            snapshots.erase_of(self._db, ns, kind, [n])
         if kind in UNCHANGING and new != old:
             raise ConflictError(f"{kind} {record.id}: its content never changes; add a new {kind} instead")
         names = [*COLUMNS[kind], "body"]
@@ -353,7 +333,7 @@ class SqliteWriter(SqliteReader):
         if row is not None and old is not None and new is not None and len(old) == len(new):
             self._db.run(f"UPDATE {table} SET data = ? WHERE id = ?", [new, row])
             return row
-        self._db.run(f"UPDATE {table} SET {_ZERO} WHERE id = ?", [row])
+        self._db.run(f"UPDATE {table} SET {ZERO} WHERE id = ?", [row])
         self._removed_content |= table == "bodies"
         return self._append(table, new)
 
@@ -365,9 +345,10 @@ class SqliteWriter(SqliteReader):
         vector = "vector" if kind in LOGGED else "NULL"
         found = f"SELECT n, id, body, {vector} FROM {table} WHERE ns = ? AND {among('id', ids)}"
         rows = self._db.rows(found, [ns, *ids])
-        self._db.many(f"UPDATE bodies SET {_ZERO} WHERE id = ?", [(row[2],) for row in rows if row[2] is not None])
-        self._db.many(f"UPDATE vectors SET {_ZERO} WHERE id = ?", [(row[3],) for row in rows if row[3] is not None])
+        self._db.many(f"UPDATE bodies SET {ZERO} WHERE id = ?", [(row[2],) for row in rows if row[2] is not None])
+        self._db.many(f"UPDATE vectors SET {ZERO} WHERE id = ?", [(row[3],) for row in rows if row[3] is not None])
         self._db.many(f"DELETE FROM {table} WHERE n = ?", [(row[0],) for row in rows])
+        snapshots.erase_of(self._db, ns, kind, [row[0] for row in rows])
         self._removed_content |= kind in LOGGED and bool(rows)
         gone = [(ns, row[1], kind) for row in rows]
         self._db.many("DELETE FROM edges WHERE ns = ? AND child = ? AND child_kind = ?", gone)
@@ -399,21 +380,46 @@ class SqliteWriter(SqliteReader):
             f" WHERE t.ns = ? AND {among('t.id', ids)} ORDER BY t.n",
             [self._ns(namespace), *ids],
         )
+        snapshots.erase_of(self._db, self._ns(namespace), kind, [n for _, n, _, _ in found], "vectors")
         places = [(self._overwrite("vectors", row, old, vectors[id].tobytes()), n) for id, n, row, old in found]
         self._db.many(f"UPDATE {TABLES[kind]} SET vector = ? WHERE n = ?", places)
         self._note(namespace, "vector", kind, [id for id, *_ in found])
 
     def clear_vectors(self, *, namespace: Namespace) -> None:
+        snapshots.erase(self._db, snapshots.numbers(self._db, self._ns(namespace), "vectors"))
         for kind in LOGGED:
             self._zero("vectors", "vector", kind, namespace)
             self._db.run(f"UPDATE {TABLES[kind]} SET vector = NULL WHERE ns = ?", [self._ns(namespace)])
 
     def _zero(self, table: str, column: str, kind: Kind, namespace: Namespace) -> None:
         used = f"SELECT {column} FROM {TABLES[kind]} WHERE ns = ?"
-        self._db.run(f"UPDATE {table} SET {_ZERO} WHERE id IN ({used})", [self._ns(namespace)])
+        self._db.run(f"UPDATE {table} SET {ZERO} WHERE id IN ({used})", [self._ns(namespace)])
+
+    def put_snapshot(
+        self, basis: Basis, data: bytes, *, covers: Mapping[Kind, Sequence[str]], seen: int, namespace: Namespace
+    ) -> bool:
+        if self._disturbed(basis, covers, seen, namespace):
+            return False
+        columns = {kind: [to_column(id) for id in ids] for kind, ids in covers.items()}
+        return snapshots.put(self._db, self._ns(namespace), basis, data, columns)
+
+    def _disturbed(self, basis: Basis, covers: Mapping[Kind, Sequence[str]], seen: int, namespace: Namespace) -> bool:
+        """Whether what a snapshot was made from may have changed after the change `seen`."""
+        try:
+            missed = self.changes(namespace=namespace, after=seen)
+        except KeyError:
+            return True
+        ops = {"remove"} if basis == "text" else {"remove", "vector"}
+        touched = {(change.kind, change.id) for change in missed if change.op in ops}
+        return any((kind, id) in touched for kind, ids in covers.items() for id in ids)
+
+    def drop_snapshots(self, numbers: Iterable[int], *, namespace: Namespace) -> None:
+        held = set(snapshots.numbers(self._db, self._ns(namespace)))
+        snapshots.erase(self._db, held & set(numbers))
 
     def remove_namespace(self, *, namespace: Namespace) -> dict[str, int]:
         self.flush()
+        snapshots.erase(self._db, snapshots.numbers(self._db, self._ns(namespace)))
         self._removed_content = True
         counts: dict[str, int] = {}
         for kind in KINDS:

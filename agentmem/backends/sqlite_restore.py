@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 from agentmem.backends.sqlite import SqliteBackend
+from agentmem.backends.sqlite_connection import Connection
 from agentmem.backends.sqlite_files import sync_directory, sync_file
-from agentmem.backends.sqlite_records import Connection
 from agentmem.errors import InputError, StoreBusyError, StoreError, StoreForeignError, StoreMissingError
 
 _SIDE_FILES = ("-wal", "-shm")

@@ -14,7 +14,7 @@ from agentmem.errors import InputError, StoreError
 from agentmem.interfaces import Backend
 from agentmem.testing.conformance_base import Conformance, add, ids, snapshot
 from agentmem.testing.samples import NS, new_chunk, new_job, new_thought, new_turn
-from agentmem.types import Record
+from agentmem.types import Kind, Record
 
 
 def bytes_on_disk(folder: Path) -> bytes:
@@ -34,6 +34,8 @@ class EraseStorm:
         choice = self.random.random()
         if choice < 0.45 or len(self.live) < 5:
             self._add()
+        elif choice < 0.55 and self.backend.abilities.snapshots:
+            self._keep_snapshots(self.random.sample(sorted(self.live), self.random.randint(1, len(self.live))))
         elif choice < 0.7:
             self._remove(self.random.sample(sorted(self.live), self.random.randint(1, 4)))
         elif choice < 0.9:
@@ -55,13 +57,26 @@ class EraseStorm:
         self.live[record.id] = (record, [secret.encode(), json.dumps(secret)[1:-1].encode()])
         return record
 
-    def _kind(self, id: str) -> str:
-        return id.split("-")[0]
+    def _keep_snapshots(self, names: list[str]) -> None:
+        """Of texts and of vectors, in which both are as they are in the records."""
+        covers: dict[Kind, list[str]] = {"turn": [], "thought": [], "chunk": []}
+        for name in names:
+            covers[self._kind(name)].append(name)
+        secrets = [secret for name in names for secret in self.live[name][1]]
+        with self.backend.write() as writer:
+            seen = writer.last_change(namespace=NS)
+            texts = b"|".join(secret for secret in secrets if len(secret) != 48)
+            assert writer.put_snapshot("text", texts, covers=covers, seen=seen, namespace=NS)
+            vectors = b"|".join(secret for secret in secrets if len(secret) == 48)
+            assert writer.put_snapshot("vectors", vectors, covers=covers, seen=seen, namespace=NS)
+
+    def _kind(self, id: str) -> Kind:
+        return id.split("-")[0]  # type: ignore[return-value]
 
     def _remove(self, names: list[str]) -> None:
         with self.backend.write() as writer:
             for name in names:
-                writer.remove(self._kind(name), [name], namespace=NS)  # type: ignore[arg-type]
+                writer.remove(self._kind(name), [name], namespace=NS)
         for name in names:
             self.gone.extend(self.live.pop(name)[1])
 
@@ -69,7 +84,7 @@ class EraseStorm:
         size = self.random.choice((64, 64, 64, 384, 2000))
         vector = np.frombuffer(self.random.randbytes(4 * size), np.float32)[None, :]
         with self.backend.write() as writer:
-            writer.set_vectors(self._kind(name), [name], vector, namespace=NS)  # type: ignore[arg-type]
+            writer.set_vectors(self._kind(name), [name], vector, namespace=NS)
         record, secrets = self.live[name]
         self.gone.extend(secret for secret in secrets if len(secret) == 48)
         data = vector.tobytes()

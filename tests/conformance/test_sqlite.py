@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from agentmem.backends import migrations, open_backend, sqlite
+from agentmem.backends.copies import copies
 from agentmem.backends.sqlite import APPLICATION_ID, VERSION, SqliteBackend
 from agentmem.backends.sqlite_files import check_sqlite, file_system
 from agentmem.errors import (
@@ -30,7 +31,7 @@ from agentmem.errors import (
 from agentmem.testing.conformance_base import add, ids, snapshot
 from agentmem.testing.conformance_files import bytes_on_disk
 from agentmem.testing.samples import NS, new_chunk, new_job, new_thought, new_turn
-from agentmem.types import Edge
+from agentmem.types import Edge, Kind
 
 
 @pytest.fixture
@@ -311,17 +312,35 @@ def test_an_upgrade_keeps_a_copy_and_everything(path: Path, monkeypatch: pytest.
         db.conn.execute("ALTER TABLE turns ADD COLUMN mood TEXT")  # type: ignore[attr-defined]
 
     monkeypatch.setattr(migrations.steps, "_migrations", [*migrations.steps._migrations])
-    migrations.steps(name="002_mood")(later)
-    monkeypatch.setattr(sqlite, "VERSION", 2)
+    migrations.steps(name="999_mood")(later)
+    monkeypatch.setattr(sqlite, "VERSION", VERSION + 1)
     backend = SqliteBackend(path)
     assert len(ids(backend, "turn")) == 40
-    assert backend._handle().connection.one("PRAGMA user_version") == 2
+    assert backend._handle().connection.one("PRAGMA user_version") == VERSION + 1
+    with backend.read() as reader:
+        (noted,) = copies(reader)
     backend.close()
-    copy = path.with_name("store.db.before-2.bak")
-    monkeypatch.setattr(sqlite, "VERSION", 1)
+    copy = path.with_name(f"store.db.before-{VERSION + 1}.bak")
+    monkeypatch.setattr(sqlite, "VERSION", VERSION)
     old = SqliteBackend(copy)
     assert len(ids(old, "turn")) == 40
     old.close()
+    assert noted.startswith(f"{copy} (backup of ")
+
+
+def test_a_store_of_the_first_version_is_brought_up_to_date(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrations.steps, "_migrations", migrations.steps._migrations[:1])
+    monkeypatch.setattr(sqlite, "VERSION", 1)
+    fill(path)
+    monkeypatch.undo()
+    backend = SqliteBackend(path)
+    assert len(ids(backend, "turn")) == 40
+    with backend.write() as writer:
+        covers: dict[Kind, list[str]] = {"turn": [turn.id for turn in writer.select("turn", namespace=NS)]}
+        seen = writer.last_change(namespace=NS)
+        assert writer.put_snapshot("text", b"derived", covers=covers, seen=seen, namespace=NS)
+    assert backend.check() == []
+    backend.close()
 
 
 def test_the_schema_is_as_many_steps_as_the_version_says() -> None:
@@ -415,6 +434,10 @@ DAMAGE = {
     "edges have a child (thought) that is not there": "UPDATE edges SET child = 'nobody'",
     "edges have a parent (thought) that is not there": "UPDATE edges SET parent = 'nobody'",
     "jobs are for a turn that is not there": "UPDATE jobs SET target = 'nobody'",
+    "parts of snapshots have lost their content": "DELETE FROM snapshot_data",
+    "snapshots cover no record": "DELETE FROM snapshot_ranges",
+    "parts of snapshots belong to none and are not erased": "DELETE FROM snapshot_parts",
+    "snapshots are in no namespace": "UPDATE snapshots SET ns = 77",
     "turns are in no namespace": "UPDATE turns SET ns = 77",
     "namespaces have changes beyond their newest": "UPDATE namespaces SET last_change = 1",
     "change counters are behind": "UPDATE namespaces SET last_change = 1 WHERE id = 0",
@@ -428,6 +451,8 @@ def test_check_finds(backend: SqliteBackend, fault: str) -> None:
     with backend.write() as writer:
         writer.set_vectors("turn", [turn.id for turn in turns], np.ones((2, 4), np.float32), namespace=NS)
         writer.link([Edge("thought", thoughts[1].id, "thought", thoughts[0].id, "similar")], namespace=NS)
+        covers: dict[Kind, list[str]] = {"turn": [turns[0].id]}
+        writer.put_snapshot("text", b"derived", covers=covers, seen=writer.last_change(namespace=NS), namespace=NS)
     assert backend.check() == []
     backend._handle().connection.run(DAMAGE[fault])
     assert any(fault in line for line in backend.check())
