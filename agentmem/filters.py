@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from agentmem.cache import NamespaceCache
 from agentmem.clock import as_utc
 from agentmem.columns import NEVER, ORIGINS, ROLES, STATES, THOUGHT, TURN
+from agentmem.display import minute
 from agentmem.errors import InputError
 from agentmem.interfaces import Reader
 from agentmem.types import Origin, RecalledKind
@@ -52,7 +53,7 @@ class Conditions:
                 object.__setattr__(self, name, as_utc(moment))
         _check_kinds(self)
         if self.after is not None and self.before is not None and self.after >= self.before:
-            raise InputError(f"nothing is after {self.after} and before {self.before}: exchange them")
+            raise InputError(f"nothing is after {minute(self.after)} and before {minute(self.before)}: exchange them")
 
 
 def _check_kinds(conditions: Conditions) -> None:

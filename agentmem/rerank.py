@@ -106,7 +106,7 @@ class Reranker:
         self._load = load
         self._lock = threading.Lock()
         self._loaded = threading.Event()
-        self._started = False
+        self._started = self._complained = False
         self._encoder: CrossEncoder | None = None
         self._error: SettingsError | None = None
 
@@ -124,9 +124,15 @@ class Reranker:
             self._error = error
         except Exception as error:  # a thread's own would be lost
             self._error = SettingsError(f"the reranker cannot be loaded: {first_line(error)}")
-        if self._error is not None:
-            _log.warning("recall goes on without its reranker: %s", self._error)
         self._loaded.set()
+
+    def _complain(self, error: SettingsError, wait: float | None) -> None:
+        """Raise what kept it from loading, or say it once where nobody waits for it."""
+        if wait is None:
+            raise error
+        if not self._complained:
+            _log.warning("recall goes on without its reranker: %s", error)
+        self._complained = True
 
     def ordered(self, query: str, items: Sequence[RecallItem], wait: float | None) -> list[RecallItem]:
         """The items by their scores with the cross-encoder's share in it; as they came where it is not up within `wait`
@@ -136,8 +142,8 @@ class Reranker:
         """
         self.start()
         self._loaded.wait(wait)
-        if self._error is not None and wait is None:
-            raise self._error
+        if self._error is not None:
+            self._complain(self._error, wait)
         if self._encoder is None or len(items) < 2:
             return list(items)
         try:
