@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +16,17 @@ from agentmem.columns import NAMELESS, NEVER, ORIGINS, ROLES, STATES, THOUGHT, T
 from agentmem.episodes import Layout, Span
 from agentmem.indexes.arrays import grown
 from agentmem.indexes.bm25 import Docs, Matches
-from agentmem.indexes.flat import FlatIndex
+from agentmem.indexes.ids import NOT_THERE, Ids
 from agentmem.indexes.postings import Postings
+from agentmem.indexes.vectors import VectorIndex, make_index
 from agentmem.interfaces import Reader
 from agentmem.text import count_tokens, index_text, stems, words
 from agentmem.types import Change, Chunk, Kind, Namespace, Thought, Turn, only_quotes
 
 _KINDS: tuple[Kind, ...] = ("turn", "thought")
 _HOLES_LEFT = 1000
+NewIndex: TypeAlias = Callable[[], VectorIndex]
+AUTO: NewIndex = partial(make_index, "auto")
 
 
 class NamespaceCache:
@@ -31,19 +36,19 @@ class NamespaceCache:
     building anew. Everything but `lock` is used by one thread at a time, the one that holds `lock`.
     """
 
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace: Namespace, new_index: NewIndex = AUTO) -> None:
         self.namespace = namespace
+        self._new_index = new_index
         self.lock = threading.RLock()
         self._seen = -1
         self._clear()
 
     def _clear(self) -> None:
-        self.ids: list[str] = []
-        self.doc_of: dict[str, int] = {}
+        self.ids = Ids()
         self.columns = Columns()
         self._live = np.zeros(16, dtype=np.bool_)
         self.sessions, self.speakers = Names(), Names()
-        self.postings, self.vectors = Postings(), FlatIndex()
+        self.postings, self.vectors = Postings(), self._new_index()
         self._spans: dict[str, Span] = {}
         self._layout = Layout(self.columns, self.postings)
 
@@ -56,17 +61,18 @@ class NamespaceCache:
         """Which documents are no holes, shape (documents,)."""
         return self._live[: len(self)]
 
-    def refresh(self, reader: Reader) -> None:
-        """Catch up with the database. One query when nothing changed."""
+    def refresh(self, reader: Reader) -> bool:
+        """Catch up with the database; whether anything changed. One query when nothing did."""
         last = reader.last_change(namespace=self.namespace)
         if last == self._seen:
-            return
+            return False
         changes = self._missed(reader, last)
-        if changes is None or len(self.ids) > 2 * len(self.doc_of) + _HOLES_LEFT:
+        if changes is None or len(self.ids) > 2 * self.ids.held + _HOLES_LEFT:
             self._rebuild(reader)
         else:
             self._apply(reader, changes)
         self._seen = last
+        return True
 
     def _missed(self, reader: Reader, last: int) -> list[Change] | None:
         """The changes since the last refresh; None where they cannot be had."""
@@ -103,12 +109,12 @@ class NamespaceCache:
     def _put_all(self, reader: Reader, kind: Kind, ids: list[str]) -> list[str]:
         """Bring documents to what the database holds of them; return the ids that are new."""
         found = {record.id: record for record in reader.get(kind, ids, namespace=self.namespace)} if ids else {}
-        fresh = [id_ for id_ in ids if id_ in found and id_ not in self.doc_of]
+        fresh = [id_ for id_ in ids if id_ in found and id_ not in self.ids]
         for id_ in ids:
             if id_ not in found:
                 self._remove(id_)
-            elif id_ in self.doc_of:
-                self.columns.put(self.doc_of[id_], _changeable(found[id_]))
+            elif (doc := self.ids.number(id_)) != NOT_THERE:
+                self.columns.put(doc, _changeable(found[id_]))
             else:
                 self._add(found[id_])
         return fresh
@@ -118,8 +124,7 @@ class NamespaceCache:
         doc = self.columns.append(_changeable(record) | self._fixed(record))
         self._live = grown(self._live, doc + 1)
         self._live[doc] = True
-        self.ids.append(record.id)
-        self.doc_of[record.id] = doc
+        self.ids.add(record.id)
         self.postings.add(doc, stems(text))
         self._layout.add(doc)
 
@@ -146,11 +151,11 @@ class NamespaceCache:
         }
 
     def _remove(self, id_: str) -> None:
-        doc = self.doc_of.pop(id_, None)
-        if doc is None:
+        doc = self.ids.number(id_)
+        if doc == NOT_THERE:
             return
         self._live[doc] = False
-        self.ids[doc] = ""
+        self.ids.remove(doc)
         self._layout.remove(doc)
         self.postings.remove(doc)
         self.vectors.clear(doc)
@@ -159,9 +164,9 @@ class NamespaceCache:
                 names.release(int(self.columns[column][doc]))
 
     def _set_vectors(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
-        known = [(row, self.doc_of[id_]) for row, id_ in enumerate(ids) if id_ in self.doc_of]
-        rows = np.array([row for row, _ in known], dtype=np.intp)
-        self.vectors.set(np.array([doc for _, doc in known], dtype=np.intp), vectors[rows])
+        docs = self.ids.numbers(ids)
+        known = docs != NOT_THERE
+        self.vectors.set(docs[known].astype(np.intp), vectors if known.all() else vectors[known])
 
     def _put_chunks(self, reader: Reader, ids: list[str]) -> None:
         if not ids:

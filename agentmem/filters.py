@@ -149,7 +149,8 @@ def _stemming(cache: NamespaceCache, reader: Reader, thoughts: NDArray[np.intp],
     else:
         edges = reader.edges(namespace=cache.namespace, parents=_ids(cache, turns), relation="source")
     wanted = set(_ids(cache, turns))
-    return [cache.doc_of[edge.child] for edge in edges if edge.parent in wanted and edge.child in cache.doc_of]
+    children: list[int] = cache.ids.numbers([edge.child for edge in edges if edge.parent in wanted]).tolist()
+    return children
 
 
 def _ids(cache: NamespaceCache, docs: Iterable[int]) -> list[str]:

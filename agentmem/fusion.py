@@ -23,9 +23,8 @@ from agentmem.types import Signal
 
 Scores = NDArray[np.float32]
 
-COMMON = 2.0
-"""The idf that a word counts with at least in the whole that BM25 is a share of: in a small namespace no word is rare,
-which must not make every match a perfect one."""
+_SAMPLE = 512
+"""Documents whose mean cosine stands for that of a large namespace."""
 FIRST_PERSON = frozenset({"i", "me", "my", "mine", "myself", "we", "us", "our", "ours"})
 
 
@@ -105,11 +104,6 @@ class Scene:
     """Of `near`."""
 
     @cached_property
-    def whole(self) -> np.float32:
-        """The weight of the query's words in all, which BM25 is a share of."""
-        return np.float32(sum(max(entry.idf, COMMON) for entry in self.found.entries) or 1.0)
-
-    @cached_property
     def cosine(self) -> Scores:
         """Of `around`."""
         return self.near_cosine[_places(self.near, self.around)]
@@ -130,16 +124,16 @@ class Scene:
         return self.found.coverage(self.around, self.frequencies)
 
 
-def everything(cache: NamespaceCache, query: Query) -> Scene:
+def everything(cache: NamespaceCache, query: Query, found: Matches | None = None) -> Scene:
     """A scene with every document of a namespace, holes included, as candidates: document n at place n."""
-    found, layout = cache.postings.find(query.stems), cache.layout()
+    found, layout = found or cache.postings.find(query.stems), cache.layout()
     docs, apart = np.arange(len(cache), dtype=np.int32), cache.repeating(found)
     before, after = (beside(links, docs, apart) for links in (layout.before, layout.after))
     cosine = _cosine(cache, query, docs)
     return Scene(cache, query, found, docs, apart, docs, docs, before, after, docs, cosine)
 
 
-def scene(cache: NamespaceCache, query: Query, found: Matches, docs: Docs) -> Scene:
+def arrange(cache: NamespaceCache, query: Query, found: Matches, docs: Docs) -> Scene:
     """A scene with these documents, ascending, as candidates."""
     layout, apart = cache.layout(), cache.repeating(found)
     before, after = (beside(links, docs, apart) for links in (layout.before, layout.after))
@@ -185,14 +179,32 @@ def fuse(scene: Scene, weights: Weights = DEFAULT) -> Fused:
     return Fused(scene.docs, values, weights, score, scene.cosine[scene.own])
 
 
+def has_meaning(cache: NamespaceCache, query: Query) -> bool:
+    """Whether there are vectors to compare; else full text answers alone."""
+    return query.vector is not None and len(cache.vectors) > 0
+
+
 def _cosine(cache: NamespaceCache, query: Query, docs: Docs) -> Scores:
     """Cosines; a document that is not embedded yet gets the others' mean, so that it neither wins nor loses by it."""
     if query.vector is None or not len(cache.vectors):
         return np.zeros(len(docs), dtype=np.float32)
-    cosine = cache.vectors.scores(query.vector, len(cache))
-    present = cache.vectors.present(len(cache))
-    cosine[~present] = cosine[present].mean()
-    return cosine[docs]
+    if len(docs) == len(cache):
+        cosine = cache.vectors.scores(query.vector, len(cache))
+    else:
+        cosine = cache.vectors.scores_at(query.vector, docs.astype(np.intp))
+    missing = cosine == 0
+    if missing.any():
+        cosine[missing] = _mean_cosine(cache, query.vector, cosine[~missing] if len(docs) == len(cache) else None)
+    return cosine
+
+
+def _mean_cosine(cache: NamespaceCache, vector: NDArray[np.float32], known: Scores | None) -> np.float32:
+    """The mean of all cosines where they are known, else of a sample."""
+    if known is None:
+        sample = np.unique(np.linspace(0, len(cache) - 1, _SAMPLE).astype(np.intp))
+        known = cache.vectors.scores_at(vector, sample)
+        known = known[known != 0]
+    return np.float32(known.mean()) if len(known) else np.float32(0)
 
 
 # -- the signals: what each measures of every candidate, shape (candidates,) ------------------------------------------
@@ -211,7 +223,7 @@ def _coverage(scene: Scene) -> Scores:
 
 
 def _before(scene: Scene) -> Scores:
-    asked: Scores = scene.bm25[scene.before] / scene.whole
+    asked: Scores = scene.bm25[scene.before] / np.float32(scene.found.whole)
     return asked
 
 
@@ -225,12 +237,16 @@ def _chunk_meaning(scene: Scene) -> Scores:
 
 
 def _chunk_words(scene: Scene) -> Scores:
-    pooled: Scores = scene.found.pooled(scene.cache.layout().chunks, scene.docs, scene.apart) / scene.whole
+    pooled: Scores = scene.found.pooled(scene.cache.layout().chunks, scene.docs, scene.apart) / np.float32(
+        scene.found.whole
+    )
     return pooled
 
 
 def _session(scene: Scene) -> Scores:
-    pooled: Scores = scene.found.pooled(scene.cache.layout().sessions, scene.docs, scene.apart) / scene.whole
+    pooled: Scores = scene.found.pooled(scene.cache.layout().sessions, scene.docs, scene.apart) / np.float32(
+        scene.found.whole
+    )
     return pooled
 
 

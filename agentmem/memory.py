@@ -116,6 +116,7 @@ class Memory:
         if self._closed:
             return
         self._closed = True
+        self._engine.builder.close()
         self._queue.close()
         self._erasure.finish()
         self.backend.close()
@@ -407,9 +408,12 @@ class Memory:
         return str(self._queue.error) if self._queue.error else None
 
     def flush(self, *, progress: Progress | None = None) -> int:
-        """Do all waiting work in this thread: vectors, and erasures that an open read delayed. Returns vectors set."""
+        """Do all waiting work in this thread: vectors, what recall's indexes have pending, and erasures that an open
+        read delayed. Returns vectors set."""
         self._erasure.finish()
-        return self._queue.flush(progress)
+        done = self._queue.flush(progress)
+        self._engine.builder.build()
+        return done
 
     def reindex(self, *, progress: Progress | None = None) -> int:
         """Embed everything anew with this memory's embedder, whatever the vectors came from. Resumable: what was not

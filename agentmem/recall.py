@@ -11,19 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem.cache import NamespaceCache
+from agentmem.building import Builder
+from agentmem.cache import AUTO, NamespaceCache, NewIndex
+from agentmem.candidates import DEPTH, WHOLE, gather, touched
 from agentmem.clock import utc_now
 from agentmem.columns import STATES, THOUGHT, TURN
 from agentmem.episodes import Docs
 from agentmem.errors import EmbedderMismatchError
 from agentmem.explain import Explanation, reading
-from agentmem.filters import KINDS, Conditions, allowed
-from agentmem.fusion import DEFAULT, Fused, Query, Weights, everything, fuse
+from agentmem.filters import KINDS, Conditions, Mask, allowed
+from agentmem.fusion import DEFAULT, Fused, Query, Scene, Weights, arrange, everything, fuse, has_meaning
 from agentmem.interfaces import Backend, Clock, Reader
 from agentmem.text import index_text, normalise, stems
 from agentmem.types import Namespace, RecallItem, Thought, Turn
 
 ANYTHING = Conditions()
+_WIDER = 8
+"""How many times more candidates are looked at where the first did not give enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +45,23 @@ class RecallEngine:
     Not to be called by a thread that is inside a write transaction: another one may wait for it while holding a cache.
     """
 
-    def __init__(self, backend: Backend, *, clock: Clock = utc_now, weights: Weights = DEFAULT) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        clock: Clock = utc_now,
+        weights: Weights = DEFAULT,
+        whole: int = WHOLE,
+        new_index: NewIndex = AUTO,
+    ) -> None:
         self._backend = backend
+        self._whole = whole
+        self._new_index = new_index
         self._clock = clock
         self._weights = weights
         self._caches: dict[Namespace, NamespaceCache] = {}
         self._lock = threading.Lock()
+        self.builder = Builder(lambda: list(self._caches.values()))
 
     def recall(
         self,
@@ -66,14 +81,44 @@ class RecallEngine:
         asked = Query(query, vector)
         cache = self._cache(namespace)
         with cache.lock, self._backend.read() as reader:
-            cache.refresh(reader)
+            changed = cache.refresh(reader)
             _check_dimension(cache, vector)
             if not len(cache):
                 return []
-            fused = fuse(everything(cache, asked), self._weights)
-            passing = allowed(cache, reader, conditions, now=self._clock(), docs=fused.docs) & (fused.score > 0)
-            picked = _pick(reader, cache, fused.docs[passing], fused.score[passing], k, budget)
-            return _items(reader, cache, fused, asked, picked)
+            if changed and cache.vectors.pending() is not None:
+                self.builder.wake()
+            for scene, passing in self._scenes(cache, reader, asked, conditions):
+                fused = fuse(scene, self._weights)
+                passing &= (fused.score > 0) | has_meaning(cache, asked)
+                walk = _walked(reader, cache, fused.docs[passing], fused.score[passing], k, budget)
+                if walk.full:
+                    break
+            return _items(reader, cache, fused, asked, walk.fetched())
+
+    def _scenes(
+        self, cache: NamespaceCache, reader: Reader, query: Query, conditions: Conditions
+    ) -> Iterator[tuple[Scene, Mask]]:
+        """Candidates and which of them meet the conditions: ever more, at last everything that may come back."""
+        now, found = self._clock(), cache.postings.find(query.stems)
+        if len(cache) <= self._whole:
+            yield everything(cache, query, found), allowed(cache, reader, conditions, now=now)
+            return
+        depth = DEPTH
+        if conditions == ANYTHING:
+            docs = gather(cache, query, found, self._weights, depth)
+            yield arrange(cache, query, found, docs), allowed(cache, reader, conditions, now=now, docs=docs)
+            depth *= _WIDER
+        mask = allowed(cache, reader, conditions, now=now)
+        dense = has_meaning(cache, query)
+        most = int(np.count_nonzero(mask if dense else mask & touched(cache, found)))
+        while depth < most and most > self._whole:
+            docs = gather(cache, query, found, self._weights, depth, mask)
+            yield arrange(cache, query, found, docs), np.ones(len(docs), np.bool_)
+            depth *= _WIDER
+        docs = (
+            np.flatnonzero(mask).astype(np.int32) if dense else gather(cache, query, found, self._weights, most, mask)
+        )
+        yield arrange(cache, query, found, docs), np.ones(len(docs), np.bool_)
 
     def reading(self, query: str, *, namespace: Namespace) -> dict[str, tuple[str, ...]]:
         """What a query is read as in a namespace, see `explain.reading`."""
@@ -105,7 +150,7 @@ class RecallEngine:
     def _cache(self, namespace: Namespace) -> NamespaceCache:
         with self._lock:
             if namespace not in self._caches:
-                self._caches[namespace] = NamespaceCache(namespace)
+                self._caches[namespace] = NamespaceCache(namespace, self._new_index)
             return self._caches[namespace]
 
     @contextmanager
@@ -134,9 +179,9 @@ def _best(docs: Docs, scores: NDArray[np.float32], k: int) -> list[int]:
     return best
 
 
-def _pick(
+def _walked(
     reader: Reader, cache: NamespaceCache, docs: Docs, scores: NDArray[np.float32], k: int, budget: int | None
-) -> list[_Picked]:
+) -> _Walk:
     """Walk down the ranking, passing over what says the same as a better one and what the budget has no room for."""
     wanted = 2 * k + 8
     while True:
@@ -144,7 +189,7 @@ def _pick(
         for doc in _best(docs, scores, wanted):
             walk.visit(doc)
         if len(walk.picked) == k or wanted >= len(docs):
-            return walk.fetched()
+            return walk
         wanted *= 4
 
 
@@ -157,6 +202,7 @@ class _Walk:
     k: int
     budget: int | None
     picked: dict[int, int] = field(default_factory=dict)
+    _passed_over: bool = False
     _alike: dict[tuple[int, int, frozenset[int]], list[int]] = field(default_factory=dict)
     _said: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
@@ -171,12 +217,18 @@ class _Walk:
             self.picked[doc] = 1
             alike.append(doc)
 
+    @property
+    def full(self) -> bool:
+        """More documents would not be taken."""
+        return len(self.picked) == self.k or self._passed_over
+
     def _fits(self, tokens: int) -> bool:
         if self.budget is None:
             return True
         if tokens <= self.budget:
             self.budget -= tokens
             return True
+        self._passed_over = True
         return False
 
     def _says(self, doc: int) -> tuple[str, ...]:
@@ -202,7 +254,7 @@ def _records(reader: Reader, cache: NamespaceCache, docs: Sequence[int]) -> dict
     for kind, number in KINDS.items():
         ids = [cache.ids[doc] for doc in docs if cache.columns["kind"][doc] == number]
         if ids:
-            found |= {cache.doc_of[r.id]: r for r in reader.get(kind, ids, namespace=cache.namespace)}
+            found |= {cache.ids.number(r.id): r for r in reader.get(kind, ids, namespace=cache.namespace)}
     return found
 
 

@@ -100,7 +100,7 @@ def _features(cache: NamespaceCache, query: Query) -> NDArray[np.float32]:
 
 
 def _evidence(cache: NamespaceCache, turns: Sequence[Turn], dataset: Any, wanted: frozenset[str]) -> NDArray[np.intp]:
-    return np.array([cache.doc_of[turn.id] for turn in turns if dataset.key_of(turn) in wanted], dtype=np.intp)
+    return np.array([cache.ids.number(turn.id) for turn in turns if dataset.key_of(turn) in wanted], dtype=np.intp)
 
 
 def fit(groups: Sequence[Sequence[Asked]], used: Sequence[int]) -> NDArray[np.float32]:

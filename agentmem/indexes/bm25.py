@@ -6,7 +6,7 @@ Okapi BM25 after Robertson & Zaragoza 2009, "The Probabilistic Relevance Framewo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, TypeAlias
 
@@ -19,6 +19,9 @@ Scores: TypeAlias = NDArray[np.float32]
 K1 = 1.2
 B = 0.75
 """Saturation and length normalisation: the middle values of section 3.2."""
+COMMON = 2.0
+"""The idf that a word counts with at least in the whole that BM25 is a share of: in a small namespace no word is rare,
+which must not make every match a perfect one."""
 _NOBODY: Docs = np.zeros(0, np.int32)
 
 
@@ -79,11 +82,17 @@ class Matches:
     entries: Sequence[Entry]
     lengths: NDArray[np.float32]
     mean_length: float
+    _kept: dict[tuple[int, bytes], tuple[Scores, Scores]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def idfs(self) -> NDArray[np.float32]:
         """Shape (terms,)."""
         return np.array([entry.idf for entry in self.entries], dtype=np.float32)
+
+    @cached_property
+    def whole(self) -> float:
+        """The weight of the query's words in all, which BM25 is a share of."""
+        return sum(max(entry.idf, COMMON) for entry in self.entries) or 1.0
 
     def frequencies(self, docs: Docs) -> Scores:
         """How often each document holds each term, shape (terms, n)."""
@@ -118,15 +127,34 @@ class Matches:
         average length.
         """
         held = groups.numbers[docs]
-        alone = (held == 0) | np.isin(docs, apart)
+        scores, weights = self._pooled(groups, apart)
+        out = scores[held]
+        alone = np.flatnonzero((held == 0) | np.isin(docs, apart))
+        often = self.frequencies(docs[alone])
+        out[alone] = weights @ (often / (often + np.float32(K1)))
+        return out
+
+    def pooled_groups(self, groups: Grouping) -> Scores:
+        """BM25 of every group, shape (groups,); 0 for group 0, which is none."""
+        return self._pooled(groups, _NOBODY)[0]
+
+    def _pooled(self, groups: Grouping, apart: Docs) -> tuple[Scores, Scores]:
+        """The scores of groups, and the weights of terms among them; kept, since signals and candidates ask alike."""
+        key = (id(groups), apart.tobytes())
+        if key not in self._kept:
+            self._kept[key] = self._pool(groups, apart)
+        return self._kept[key]
+
+    def _pool(self, groups: Grouping, apart: Docs) -> tuple[Scores, Scores]:
         norm = self._norm(groups, apart)
-        out = np.zeros(len(docs))
-        for entry, own in zip(self.entries, self.frequencies(docs), strict=True):
+        out, weights = np.zeros(len(groups.lengths), np.float32), np.zeros(len(self.entries), np.float32)
+        for place, entry in enumerate(self.entries):
             found = _counted(entry, groups, apart)
-            weight = entry.times * rarity(groups.count, int(np.count_nonzero(found))) * (K1 + 1)
-            often = np.where(alone, own, found[held])
-            out += weight * often / (often + np.where(alone, K1, norm[held]))
-        return out.astype(np.float32)
+            holding = np.flatnonzero(found)
+            often = found[holding]
+            weights[place] = entry.times * rarity(groups.count, len(holding)) * (K1 + 1)
+            out[holding] += weights[place] * (often / (often + norm[holding]))
+        return out, weights
 
     def _norm(self, groups: Grouping, apart: Docs) -> NDArray[np.float64]:
         lengths, total = groups.lengths, groups.total

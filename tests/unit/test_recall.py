@@ -307,7 +307,7 @@ def test_what_is_removed_leaves_ram_with_its_words(bench: Bench) -> None:
     bench.remove("turn", turn.id)
     assert bench.texts("zyzzyva", dense=True)[:1] != ["the zyzzyva password"]
     cache = bench.engine._cache(NS)
-    held = repr([vars(cache.postings), vars(cache.sessions), vars(cache.speakers), cache.ids, cache.doc_of])
+    held = repr([vars(cache.postings), vars(cache.sessions), vars(cache.speakers), vars(cache.ids)])
     assert "zyzzyva" not in held
     assert "Quux" not in held
     assert turn.id not in held

@@ -1,0 +1,62 @@
+"""Graphs of vectors are built behind the answers, by a thread that closing hardly waits for, or in a flush."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from agentmem.cache import NamespaceCache
+
+PATIENCE = 5.0
+"""Seconds from the first recall to the first step: a command that answers and ends should not begin to build."""
+
+
+class Builder:
+    """Does the work that the caches' indexes have pending, one step at a time, outside the caches' locks."""
+
+    def __init__(self, caches: Callable[[], Sequence[NamespaceCache]]) -> None:
+        self._caches = caches
+        self._lock = threading.Lock()
+        self._step = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def wake(self) -> None:
+        """There may be something to build: see to it behind the answers."""
+        with self._lock:
+            if self._thread is None and not self._stopping.is_set():
+                self._thread = threading.Thread(target=self._run, name="agentmem-build", daemon=True)
+                self._thread.start()
+        self._wake.set()
+
+    def _run(self) -> None:
+        self._stopping.wait(PATIENCE)
+        while not self._stopping.is_set():
+            self._wake.clear()
+            self.build()
+            self._wake.wait()
+
+    def build(self) -> None:
+        """Do all that is pending now, in this thread; stops half-way at `close`."""
+        for cache in self._caches():
+            while not self._stopping.is_set() and self._build_one(cache):
+                pass
+
+    def _build_one(self, cache: NamespaceCache) -> bool:
+        """Do one step for a cache; False where there was none to do."""
+        with self._step:  # an index gives out one step at a time
+            with cache.lock:
+                index = cache.vectors
+                work = index.pending()
+            if work is None or not work.run(self._stopping.is_set):
+                return False
+            with cache.lock:
+                return index.adopt(work)
+
+    def close(self) -> None:
+        """Stop; what was begun is dropped."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
