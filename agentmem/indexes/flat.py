@@ -10,7 +10,7 @@ from agentmem.blas import single_threaded
 from agentmem.errors import SnapshotError
 from agentmem.indexes.graphs import GraphDump, Sealed, Work
 from agentmem.indexes.rows import NONE, Bytes, Codec, Codes, Docs, Float32, Found, Mask, Numbers, Vector
-from agentmem.indexes.segments import Segment
+from agentmem.indexes.segments import GATHERING, Segment
 from agentmem.interfaces import Matrix
 
 SEGMENT = 131_072
@@ -141,7 +141,7 @@ class FlatIndex:
 
         Numbers and cosines, nearest first; fewer only where fewer have a vector.
         """
-        if allowed is not None and 2 * np.count_nonzero(allowed) < len(self):
+        if allowed is not None and GATHERING * np.count_nonzero(allowed) < len(self):
             return self._nearest_of(vector, k, np.flatnonzero(allowed))
         wide = None if allowed is None else self._let(allowed)
         with single_threaded():

@@ -11,21 +11,25 @@ import hashlib
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 
 from agentmem.errors import SnapshotError
-from agentmem.indexes.rows import BLOCK, NONE, Codec, Codes, Docs, Numbers, Vector
+from agentmem.indexes.rows import BLOCK, NONE, Codec, Codes, Docs, Mask, Numbers, Vector
+from agentmem.indexes.twins import Twins
+from agentmem.interfaces import Matrix
 
 LINKS = 16
 """FAISS's M: a node links to 16 others, to 32 on the lowest level (136 bytes)."""
 BUILD_BREADTH = 160
 SEARCH_BREADTH = 128
-"""efConstruction and efSearch: see "Vector indexes" in benchmarks/LOG.md."""
+"""efConstruction and efSearch, the least: twice as wide as what is asked for. See "Vector indexes" in
+benchmarks/LOG.md."""
 
 _MAGIC = b"agentmem graph\n"
-_HEADER = struct.Struct("<HHII")
+_HEADER = struct.Struct("<HHIII")
 _DIGEST = 16
 _FORMAT = 1
 
@@ -45,12 +49,17 @@ class Work(Protocol):
 
 
 class Graph:
-    """An HNSW graph (Malkov & Yashunin 2018) over the first rows of a segment."""
+    """An HNSW graph (Malkov & Yashunin 2018) over the first rows of a segment.
 
-    def __init__(self, index: Any) -> None:
+    Every row is a node, but those that were empty and those that repeat others, `twins`, have no links.
+    """
+
+    def __init__(self, index: Any, twins: Twins | None = None) -> None:
         self._index = index
+        self.twins = twins or Twins()
         self._storage: Any = None
         self._codes: Codes | None = None
+        self._breadth = _faiss().SearchParametersHNSW()  # making one takes as long as half a search
 
     @property
     def rows(self) -> int:
@@ -74,9 +83,8 @@ class Graph:
 
     def search(self, vector: Vector, count: int) -> tuple[Numbers, Vector]:
         """About the `count` nearest rows, nearest first; rows that hold nothing among them."""
-        faiss = _faiss()
-        breadth = faiss.SearchParametersHNSW(efSearch=max(count, SEARCH_BREADTH))
-        cosines, rows = self._index.search(vector[None], count, params=breadth)
+        self._breadth.efSearch = max(2 * count, SEARCH_BREADTH)
+        cosines, rows = self._index.search(vector[None], count, params=self._breadth)
         found = rows[0] != NONE
         return rows[0][found].astype(np.intp), cosines[0][found]
 
@@ -88,11 +96,11 @@ class Graph:
         return bytes(faiss.vector_to_array(writer.data))
 
     @classmethod
-    def unpack(cls, packed: bytes) -> Graph:
+    def unpack(cls, packed: bytes, twins: Twins) -> Graph:
         faiss = _faiss()
         reader = faiss.VectorIOReader()
         faiss.copy_array_to_vector(np.frombuffer(packed, dtype=np.uint8), reader.data)
-        return cls(faiss.read_index(reader))
+        return cls(faiss.read_index(reader), twins)
 
     def damaged(self, dimension: int, rows: int) -> bool:
         """Whether it is another graph than one over so many rows, or leads out of them."""
@@ -100,19 +108,25 @@ class Graph:
         if not isinstance(self._index, faiss.IndexHNSWFlat) or self._index.d != dimension or self.rows != rows:
             return True
         links = faiss.vector_to_array(self._index.hnsw.neighbors)
-        inside = len(links) == 0 or (links.min() >= NONE and links.max() < rows)
+        named = np.concatenate([links, self.twins.rows, self.twins.originals])
+        inside = len(named) == 0 or (named.min() >= NONE and named.max() < rows)
         return not inside or not NONE < self._index.hnsw.entry_point < rows
 
     @classmethod
     def build(
-        cls, base: Graph | None, held: Codes, added: Iterable[Codes], codec: Codec, stopped: Callable[[], bool]
+        cls,
+        base: Graph | None,
+        held: Codes,
+        added: Iterable[tuple[Codes, Mask]],
+        codec: Codec,
+        stopped: Callable[[], bool],
     ) -> Graph | None:
         """A new graph: `base`, over the rows `held`, extended by more rows; None where it was stopped. On one thread.
 
-        The rows are copied. `base` stays as it is.
+        The rows are copied, and come with a mask of those that get links. `base` stays as it is.
         """
         faiss = _faiss()
-        graph = cls.unpack(base.pack()) if base else cls(_new(held.shape[1]))
+        graph = cls.unpack(base.pack(), base.twins) if base else cls(_new(held.shape[1]))
         storage = codec.storage(held.shape[1])
         for start in range(0, len(held), BLOCK):
             storage.add(codec.decode(held[start : start + BLOCK]))
@@ -121,13 +135,24 @@ class Graph:
         threads = faiss.omp_get_max_threads()
         faiss.omp_set_num_threads(1)  # of this thread alone; others have questions to answer
         try:
-            for codes in added:
+            for codes, linked in added:
                 if stopped():
                     return None
-                graph._index.add(codec.decode(codes))
+                graph._extend(codec.decode(codes), linked)
         finally:
             faiss.omp_set_num_threads(threads)
         return graph
+
+    def _extend(self, vectors: Matrix, linked: Mask) -> None:
+        """Add rows in runs of those that get links and those that don't."""
+        bounds = np.flatnonzero(np.diff(linked)) + 1
+        for start, stop in pairwise([0, *bounds.tolist(), len(linked)]):
+            if linked[start]:
+                self._index.add(vectors[start:stop])
+            else:
+                self._storage.add(vectors[start:stop])
+                self._index.hnsw.prepare_level_tab(stop - start)
+                self._index.ntotal = self._storage.ntotal
 
 
 def _new(dimension: int) -> Any:
@@ -159,9 +184,11 @@ class Sealed:
     graph: Graph
 
     def dump(self) -> bytes:
-        """Header, documents, FAISS's graph, digest: no vector, and no document that was forgotten."""
-        header = _MAGIC + _HEADER.pack(_FORMAT, LINKS, self.dimension, len(self.docs))
-        body = header + self.docs.astype("<i4").tobytes() + self.graph.pack()
+        """Header, documents, twins, FAISS's graph, digest: no vector, and no document that was forgotten."""
+        twins = self.graph.twins
+        header = _MAGIC + _HEADER.pack(_FORMAT, LINKS, self.dimension, len(self.docs), len(twins))
+        numbers = np.concatenate([self.docs, twins.originals, twins.rows]).astype("<i4")
+        body = header + numbers.tobytes() + self.graph.pack()
         return body + _digest(body)
 
 
@@ -170,24 +197,21 @@ def read_dump(blob: bytes) -> GraphDump:
     start = len(_MAGIC) + _HEADER.size
     if not blob.startswith(_MAGIC) or len(blob) < start + _DIGEST:
         raise SnapshotError("This is no saved graph; it is built anew from the vectors.")
-    form, links, dimension, rows = _HEADER.unpack_from(blob, len(_MAGIC))
+    form, links, dimension, rows, repeated = _HEADER.unpack_from(blob, len(_MAGIC))
     body, digest = blob[:-_DIGEST], blob[-_DIGEST:]
     if (form, links) != (_FORMAT, LINKS):
         raise SnapshotError(f"A graph saved in form {form} with {links} links is not read; it is built anew.")
     if _digest(body) != digest:
         raise SnapshotError("The saved graph is damaged; it is built anew from the vectors.")
-    docs = np.frombuffer(body, dtype="<i4", count=rows, offset=start).astype(np.int32)
-    return GraphDump(_unpacked(body[start + 4 * rows :], dimension, rows), dimension, docs)
-
-
-def _unpacked(packed: bytes, dimension: int, rows: int) -> Graph:
+    numbers = np.frombuffer(body, dtype="<i4", count=rows + 2 * repeated, offset=start)
+    originals, twins = numbers[rows:].reshape(2, repeated).astype(np.intp)
     try:
-        graph = Graph.unpack(packed)
+        graph = Graph.unpack(body[start + numbers.nbytes :], Twins(originals, twins))
     except RuntimeError as error:
         raise SnapshotError("This FAISS cannot read the saved graph; it is built anew from the vectors.") from error
     if graph.damaged(dimension, rows):
         raise SnapshotError("The saved graph is not what its header says; it is built anew from the vectors.")
-    return graph
+    return GraphDump(graph, dimension, numbers[:rows].astype(np.int32))
 
 
 def _digest(body: bytes) -> bytes:

@@ -17,6 +17,7 @@ from agentmem.blas import single_threaded
 from agentmem.errors import SettingsError
 from agentmem.indexes.flat import SEGMENT, FlatIndex, last_of_each
 from agentmem.indexes.rows import NONE, Found, Mask, Numbers, Vector
+from agentmem.indexes.segments import GATHERING
 from agentmem.interfaces import Matrix
 
 BUCKETS = 64
@@ -101,7 +102,7 @@ class LshIndex(FlatIndex):
         candidates = self.candidates(vector)
         if allowed is not None:
             candidates = candidates[self._let(allowed)[candidates]]
-        if len(candidates) < k or 2 * len(candidates) > len(self):
+        if len(candidates) < k or GATHERING * len(candidates) > len(self):
             return super().search(vector, k, allowed)
         return self._nearest_of(vector, k, candidates)
 

@@ -74,8 +74,10 @@ class Bytes:
         self._limit = float(np.ceil(64 * max(usual, 1.25 * float(np.abs(vectors).max()))) / 64)
 
     def encode(self, vectors: Matrix) -> Codes:
-        scaled = (vectors + np.float32(self._limit)) * np.float32(127.5 / self._limit)
-        codes: Codes = np.clip(scaled, 0, 255).astype(np.uint8)
+        codes = np.empty(vectors.shape, dtype=np.uint8)
+        for start in range(0, len(vectors), BLOCK):
+            steps = (vectors[start : start + BLOCK] + np.float32(self._limit)) * np.float32(127.5 / self._limit)
+            codes[start : start + BLOCK] = np.clip(steps, 0, 255)
         return codes
 
     def decode(self, codes: Codes) -> Matrix:

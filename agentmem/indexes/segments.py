@@ -10,8 +10,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from agentmem.blas import single_threaded
 from agentmem.indexes.graphs import Graph
 from agentmem.indexes.rows import BLOCK, NONE, Codec, Codes, Docs, Found, Mask, Numbers, Vector
+
+GATHERING = 4
+"""A row fetched from anywhere costs as much as so many rows that lie one after the other."""
 
 
 @dataclass(slots=True)
@@ -96,6 +100,11 @@ class Segment:
         self.docs[rows] = NONE
         self.alive -= len(rows)
 
+    def move(self, row: int, to: int) -> None:
+        """A document with its vector from one row to another; the first is empty then."""
+        self.codes[to], self.docs[to] = self.codes[row], self.docs[row]
+        self.codes[row], self.docs[row] = 0, NONE
+
     def wanted(self, start: int, stop: int, allowed: Mask | None) -> Mask:
         """Which of these rows hold a document that is let through, shape (stop - start,)."""
         docs = self.docs[start:stop]
@@ -106,9 +115,11 @@ class Segment:
         """All documents of these rows that are let through, and their cosines."""
         wanted = self.wanted(start, stop, allowed)
         rows = np.flatnonzero(wanted) + start
-        if 2 * len(rows) > stop - start:
-            return self.docs[rows].astype(np.intp), self.codec.products(self.codes[start:stop], vector)[wanted]
-        return self.docs[rows].astype(np.intp), self.gather(rows, vector)
+        docs = self.docs[rows].astype(np.intp)
+        with single_threaded():
+            if GATHERING * len(rows) < stop - start:
+                return docs, self.gather(rows, vector)
+            return docs, self.codec.products(self.codes[start:stop], vector)[wanted]
 
     def gather(self, rows: Numbers, vector: Vector) -> Vector:
         """Inner products of some rows with a vector, shape (rows,)."""

@@ -106,7 +106,7 @@ class Model:
     def take(self, step: Step) -> None:
         name, docs = step
         if name == "set":
-            vectors = unit(self.random.standard_normal((len(docs), DIMENSION)).astype(np.float32))
+            vectors = self.draw(len(docs))
             self.index.set(numbers(*docs), vectors)
             self.held |= dict(zip(docs, vectors, strict=True))
         elif name == "clear":
@@ -121,6 +121,13 @@ class Model:
             self.begun = None
         elif name == "reopen":
             self.reopen()
+
+    def draw(self, count: int) -> Matrix:
+        """Half of them new, half from a few, up to what embedding in another batch changes."""
+        few = np.random.default_rng(5).standard_normal((3, DIMENSION))[self.random.integers(3, size=count)]
+        new = self.random.standard_normal((count, DIMENSION))
+        shake = 1e-7 * self.random.standard_normal((count, DIMENSION))
+        return unit(np.where(self.random.random((count, 1)) < 0.5, few + shake, new))
 
     def reopen(self) -> None:
         """Another index: the vectors set anew, the graphs from what was saved of them."""
@@ -164,7 +171,8 @@ def test_any_sequence_of_steps_leaves_what_a_dictionary_holds(kind: str, steps: 
     with pytest.MonkeyPatch.context() as patched:
         if kind == "hnsw by graph":  # small segments are scanned otherwise
             patched.setattr(hnsw, "_ROWS_PER_ANSWER", 0)
-            patched.setattr(hnsw, "SEARCH_BREADTH", 8)
+            patched.setattr(hnsw, "_FEWEST", 8)
+            patched.setattr(hnsw, "_SCANNED", 0)
         for step in steps:
             model.take(step)
             if step[0] in ("adopt", "reopen"):
@@ -250,6 +258,62 @@ def test_many_answers_are_as_right_as_few() -> None:
     question = clustered(1, seed=8)[0]
     found = index.search(question, 500)[0]
     assert len(np.intersect1d(found, np.argsort(-vectors @ question)[:500])) > 490
+
+
+def repeating() -> Matrix:
+    """6,000 vectors, a third of them three short texts again and again."""
+    vectors = clustered(6000)
+    vectors[::3] = vectors[np.arange(2000) % 3]
+    return vectors
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_texts_said_again_and_again_hide_no_others(compressed: bool) -> None:
+    vectors = repeating()
+    index = filled(HnswIndex(compressed=compressed), vectors)
+    questions = np.concatenate([clustered(50, seed=7), vectors[:3]])
+    for k in (10, 900):
+        found = [index.search(question, k)[1][-1] for question in questions]
+        true = np.sort(questions @ vectors.T, axis=1)[:, -k]
+        assert np.mean(np.array(found) >= true - (2e-3 if compressed else 1e-5)) > 0.95
+
+
+def test_repeated_texts_are_forgotten_one_by_one_and_the_last_is_found_to_the_end() -> None:
+    vectors = repeating()
+    index = filled(HnswIndex(), vectors)
+    alike = [doc for doc in range(0, 6000, 3) if np.array_equal(vectors[doc], vectors[0])]
+    assert len(alike) > 600
+    for place, doc in enumerate(alike[:-1]):
+        index.clear(doc)
+        if place % 100 == 0 or len(alike) - place < 5:
+            found, cosines = index.search(vectors[0], 5)
+            left = min(5, len(alike) - place - 1)
+            assert set(found[:left].tolist()) <= set(alike[place + 1 :])
+            np.testing.assert_allclose(cosines[:left], 1, atol=1e-5)
+    assert not any(index.holds(doc) for doc in alike[:-1])
+    rows = index._segments[0].codes[: index._segments[0].used]
+    assert np.count_nonzero(rows @ vectors[0] > 0.9999) == 1
+
+
+def test_the_first_of_repeated_texts_may_go_while_the_others_are_linked() -> None:
+    vectors = repeating()
+    index = HnswIndex()
+    index.set(np.arange(6000), vectors)
+    work = index.pending()
+    assert work is not None
+    assert work.run()
+    index.clear(0)
+    assert index.adopt(work)
+    index.search(vectors[0], 600)
+    saved = [read_dump(sealed.dump()) for sealed in index.sealed()]
+    again = HnswIndex()
+    again.set(np.arange(1, 6000), vectors[1:])
+    again.load(saved[0])
+    for opened in (index, again):
+        found, cosines = opened.search(vectors[0], 600)
+        np.testing.assert_allclose(cosines, 1, atol=1e-5)
+        assert len(set(found.tolist())) == 600
+        assert 0 not in found
 
 
 def test_a_graph_with_many_holes_is_built_anew_without_them() -> None:
