@@ -23,8 +23,8 @@ from agentmem.interfaces import Matrix
 
 LINKS = 16
 """FAISS's M: a node links to 16 others, to 32 on the lowest level (136 bytes)."""
-BUILD_BREADTH = 160
-SEARCH_BREADTH = 128
+BUILD_BREADTH = 200
+SEARCH_BREADTH = 192
 """efConstruction and efSearch, the least: twice as wide as what is asked for. See "Vector indexes" in
 benchmarks/LOG.md."""
 
@@ -79,11 +79,12 @@ class Graph:
     def _read(self, storage: Any) -> None:
         self._index.own_fields = False
         self._index.storage = storage
+        storage.this.own(True)  # assigning it gave it away, to an index that has just been told not to free it
         self._storage = storage
 
-    def search(self, vector: Vector, count: int) -> tuple[Numbers, Vector]:
+    def search(self, vector: Vector, count: int, breadth: int = SEARCH_BREADTH) -> tuple[Numbers, Vector]:
         """About the `count` nearest rows, nearest first; rows that hold nothing among them."""
-        self._breadth.efSearch = max(2 * count, SEARCH_BREADTH)
+        self._breadth.efSearch = max(2 * count, breadth)
         cosines, rows = self._index.search(vector[None], count, params=self._breadth)
         found = rows[0] != NONE
         return rows[0][found].astype(np.intp), cosines[0][found]
@@ -126,7 +127,8 @@ class Graph:
         The rows are copied, and come with a mask of those that get links. `base` stays as it is.
         """
         faiss = _faiss()
-        graph = cls.unpack(base.pack(), base.twins) if base else cls(_new(held.shape[1]))
+        base = base or _blank(held.shape[1])
+        graph = cls.unpack(base.pack(), base.twins)  # a copy without storage
         storage = codec.storage(held.shape[1])
         for start in range(0, len(held), BLOCK):
             storage.add(codec.decode(held[start : start + BLOCK]))
@@ -155,12 +157,11 @@ class Graph:
                 self._index.ntotal = self._storage.ntotal
 
 
-def _new(dimension: int) -> Any:
+def _blank(dimension: int) -> Graph:
     faiss = _faiss()
     index = faiss.IndexHNSWFlat(dimension, LINKS, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = BUILD_BREADTH
-    faiss.downcast_index(index.storage).this.own(True)  # empty; another takes its place
-    return index
+    return Graph(index)
 
 
 @dataclass(frozen=True, slots=True)
