@@ -48,7 +48,7 @@ constraints: $(VENV)/.dev ## resolve anew: one set of pins for the base and ever
 	  --output-file constraints.txt pyproject.toml
 
 check-constraints: $(VENV)/.base ## see that the pins still resolve for every extra (needs the index; installs nothing)
-	@$(PIP) --dry-run --ignore-installed -e '.[vllm,lora,dev]' && echo "constraints.txt resolves for base, vllm, lora and dev"
+	@$(PIP) --dry-run --ignore-installed -e '.[vllm,lora,plot,dev]' && echo "constraints.txt resolves for base, vllm, lora, plot and dev"
 
 clean: ## remove what was made here, .venv too; memories elsewhere stay
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

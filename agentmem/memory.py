@@ -14,7 +14,7 @@ from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentmem import forget, ledger, thoughts, views
 from agentmem.bridge import to_async
@@ -50,6 +50,9 @@ from agentmem.types import (
     TurnStatus,
 )
 
+if TYPE_CHECKING:
+    from agentmem.fusion import Weights
+
 _log = logging.getLogger(__name__)
 _BATCH = 500
 DEFAULT = ""
@@ -61,8 +64,8 @@ class Memory:
 
     `store` is a path, a URL (`sqlite:///…`, `memory:`), an open Backend, or None for the settings' store. `embedder` is
     "bundled", the name or path of a sentence-transformers model, an Embedder, or None for full text only (by default
-    what the settings name); it is loaded in the background at the first need. Raises StoreError where the store cannot
-    be opened.
+    what the settings name); it is loaded in the background at the first need. `weights` are recall's, None the shipped
+    ones. Raises StoreError where the store cannot be opened.
     """
 
     def __init__(
@@ -73,14 +76,16 @@ class Memory:
         settings: Settings | None = None,
         create: bool = True,
         clock: Clock = utc_now,
+        weights: Weights | None = None,
     ) -> None:
+        from agentmem.fusion import DEFAULT as SHIPPED
         from agentmem.recall import RecallEngine
         from agentmem.search import Search
 
         self.settings = settings or load_settings()
         self._clock = clock
         self.backend = self._open(self.settings.store if store is None else store, create)
-        self._engine = RecallEngine(self.backend, clock=clock)
+        self._engine = RecallEngine(self.backend, clock=clock, weights=weights or SHIPPED)
         self._queue = EmbedQueue(self.backend, self._engine, self._loader(embedder))
         self._search = Search(self.backend, self._engine, self._queue, self.settings)
         self._closed = False

@@ -1,23 +1,19 @@
-"""About agentmem itself: `plugins`, `settings`, and `eval`, which measures recall."""
+"""About agentmem itself: `plugins` and `settings`."""
 
 from __future__ import annotations
 
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from agentmem.commands.common import Call, common, json_option
 from agentmem.commands.output import as_json, print_json, say, table
-from agentmem.commands.progress import progress
 from agentmem.namespaces import format_namespace
 
 if TYPE_CHECKING:
     from agentmem.interfaces import Abilities
     from agentmem.plugins import PluginInfo
-
-DATASETS = ("locomo", "beam", "longmemeval")
 
 
 @click.command()
@@ -80,39 +76,4 @@ def _shown(value: Any) -> Any:
     return str(value) if hasattr(value, "get_secret_value") else value
 
 
-@click.command("eval")
-@click.argument("dataset", type=click.Choice(DATASETS))
-@click.argument("path", type=click.Path(path_type=Path, exists=True))
-@json_option
-@common
-def evaluate(call: Call, dataset: str, path: Path) -> None:
-    """Measure recall on labelled questions.
-
-    The figures are the mean share of evidence turns among the first 5, 10 and 20 turns recalled.
-    PATH is a file of DATASET or a folder of them. Your own memories are not touched.
-    """
-    from agentmem.evals import run_eval
-
-    with progress(f"{dataset}") as report:
-        result = run_eval(dataset, path, settings=call.settings, progress=report)
-    if call.as_json:
-        print_json(result)
-    else:
-        table(("", ""), _eval_rows(as_json(result)))
-
-
-def _eval_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = [("dataset", result["dataset"]), ("questions", str(result["questions"]))]
-    rows += [(f"recall at {k}", f"{share:.3f}") for k, share in result["recall"].items()]
-    for category, shares in result["per_category"].items():
-        rows.append((f"  {category}", _numbers(shares)))
-    return [*rows, ("ms per query", _numbers(result["ms_per_query"]))]
-
-
-def _numbers(values: Any) -> str:
-    if isinstance(values, dict):
-        return "  ".join(f"{name}: {_numbers(value)}" for name, value in values.items())
-    return f"{values:.3f}" if isinstance(values, float) else str(values)
-
-
-COMMANDS = (plugins, settings, evaluate)
+COMMANDS = (plugins, settings)

@@ -15,18 +15,23 @@ from typing import Any
 from agentmem.errors import FormatError, InputError
 from agentmem.types import NewTurn, RecallItem
 
-_DIA_ID = re.compile(r"D\d+:\d+")
+DIA_ID = re.compile(r"D\d+:\d+")
 _ADVERSARIAL = 5
+_BEAM_ANSWERS = ("answer", "ideal_answer", "ideal_response", "ideal_summary")
 _LOCOMO_KINDS = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop"}
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question, its category, and the keys (see `Dataset.key`) of the turns that hold its evidence."""
+    """A question, its category, and the keys (see `Dataset.key`) of the turns that hold its evidence.
+
+    `answer` is the reference answer, None where the dataset judges by other means (BEAM's instructions, preferences).
+    """
 
     text: str
     category: str
     evidence: frozenset[str]
+    answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,28 +77,29 @@ def find_dataset(name: str) -> Dataset:
 
 def _locomo(path: Path) -> Iterator[Case]:
     for file in _files(path, "*.json"):
-        content = _load(file)
+        content = load_json(file)
         for conversation in content if isinstance(content, list) else [content]:
             if isinstance(conversation, dict) and "qa" in conversation and "conversation" in conversation:
-                questions = tuple(_locomo_questions(conversation))
+                questions = tuple(locomo_questions(conversation))
                 yield Case(conversation.get("sample_id", file.stem), conversation, questions)
 
 
-def _locomo_questions(conversation: dict[str, Any]) -> Iterator[Question]:
+def locomo_questions(conversation: dict[str, Any]) -> Iterator[Question]:
+    """The answerable questions of a conversation as published that cite at least one turn of it."""
     said = {t["dia_id"] for turns in conversation["conversation"].values() if isinstance(turns, list) for t in turns}
     for asked in conversation["qa"]:
-        evidence = said & set(_DIA_ID.findall(" ".join(asked.get("evidence") or [])))
+        evidence = said & set(DIA_ID.findall(" ".join(asked.get("evidence") or [])))
         if evidence and asked["category"] != _ADVERSARIAL:
             category = f"{asked['category']} {_LOCOMO_KINDS[asked['category']]}"
-            yield Question(str(asked["question"]), category, frozenset(evidence))
+            yield Question(str(asked["question"]), category, frozenset(evidence), _text(asked.get("answer")))
 
 
 def _beam(path: Path) -> Iterator[Case]:
     for file in _files(path, "**/probing_questions.json"):
         chat = file.with_name("chat.json")
-        content = _load(chat)
+        content = load_json(chat)
         said = {str(t["id"]) for batch in content for turns in batch["turns"] for t in turns}
-        yield Case(f"beam-{file.parent.name}", content, tuple(_beam_questions(_load(file), said)))
+        yield Case(f"beam-{file.parent.name}", content, tuple(_beam_questions(load_json(file), said)))
 
 
 def _beam_questions(kinds: dict[str, list[dict[str, Any]]], said: set[str]) -> Iterator[Question]:
@@ -101,7 +107,8 @@ def _beam_questions(kinds: dict[str, list[dict[str, Any]]], said: set[str]) -> I
         for asked in questions:
             evidence = said & set(_leaves(asked.get("source_chat_ids")))
             if evidence:
-                yield Question(asked["question"], category, frozenset(evidence))
+                answer = next((_text(asked[name]) for name in _BEAM_ANSWERS if asked.get(name)), None)
+                yield Question(asked["question"], category, frozenset(evidence), answer)
 
 
 def _leaves(value: Any) -> Iterator[str]:
@@ -115,10 +122,11 @@ def _leaves(value: Any) -> Iterator[str]:
 
 def _longmemeval(path: Path) -> Iterator[Case]:
     for file in _files(path, "*.json"):
-        for instance in _load(file):
+        for instance in load_json(file):
             turns = (turn for session in instance["haystack_sessions"] for turn in session)
             evidence = frozenset(turn["content"].strip() for turn in turns if turn.get("has_answer"))
-            asked = Question(instance["question"], instance["question_type"], evidence)
+            answer = _text(instance.get("answer"))
+            asked = Question(instance["question"], instance["question_type"], evidence, answer)
             yield Case(instance["question_id"], [instance], (asked,) if evidence else ())
 
 
@@ -129,7 +137,12 @@ def _files(path: Path, pattern: str) -> list[Path]:
     return sorted(path.glob(pattern), key=lambda file: [int(n) for n in re.findall(r"\d+", str(file))])
 
 
-def _load(file: Path) -> Any:
+def _text(answer: Any) -> str | None:
+    return None if answer is None else str(answer)
+
+
+def load_json(file: Path) -> Any:
+    """Raises FormatError, with the file's name, where it cannot be read."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
