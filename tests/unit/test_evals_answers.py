@@ -52,7 +52,7 @@ def test_exact_is_by_normalised_words() -> None:
 
 # -- a model ----------------------------------------------------------------------------------------------------
 
-CONVERSATION = {
+CONVERSATION: dict[str, Any] = {
     "conversation": {
         "session_1_date_time": "1:56 pm on 8 May, 2023",
         "session_1": [
