@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.columns import Columns
-from agentmem.indexes.arrays import grown
+from agentmem.indexes.arrays import grown, union
 from agentmem.indexes.postings import Postings
 
 Docs = NDArray[np.int32]
@@ -303,7 +303,7 @@ def mates(layout: Layout, docs: Docs) -> Docs:
             near = links[at]
             at = near[(near != at) & (group[near] == group[at])]
             found.append(at)
-    return np.unique(np.concatenate(found))
+    return union(*found)
 
 
 def contains(held: Docs, docs: Docs) -> NDArray[np.bool_]:

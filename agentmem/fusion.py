@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from agentmem.cache import NamespaceCache
 from agentmem.columns import ROLES, THOUGHT
 from agentmem.episodes import Docs, beside, key_relevance, mates
+from agentmem.indexes.arrays import union
 from agentmem.indexes.bm25 import Matches
 from agentmem.text import STOP_WORDS, stems, words
 from agentmem.types import Signal
@@ -137,8 +138,8 @@ def arrange(cache: NamespaceCache, query: Query, found: Matches, docs: Docs) -> 
     """A scene with these documents, ascending, as candidates."""
     layout, apart = cache.layout(), cache.repeating(found)
     before, after = (beside(links, docs, apart) for links in (layout.before, layout.after))
-    around = np.unique(np.concatenate([docs, before, after]))
-    near = np.union1d(around, mates(layout, docs))
+    around = union(docs, before, after)
+    near = union(around, mates(layout, docs))
     own, before, after = (_places(around, some) for some in (docs, before, after))
     return Scene(cache, query, found, docs, apart, around, own, before, after, near, _cosine(cache, query, near))
 

@@ -1,4 +1,4 @@
-"""Arrays that grow at their end."""
+"""Arrays that grow at their end, and sets of numbers as ascending arrays."""
 
 from __future__ import annotations
 
@@ -20,3 +20,12 @@ def grown(array: NDArray[_Scalar], size: int) -> NDArray[_Scalar]:
     longer: NDArray[Any] = np.zeros(max(size, 2 * len(array), 16), dtype=array.dtype)
     longer[: len(array)] = array
     return longer
+
+
+def union(*parts: NDArray[np.int32]) -> NDArray[np.int32]:
+    """What is in any of the arrays, ascending: sorting is several times faster than `np.unique`, which hashes."""
+    merged = np.concatenate(parts)
+    merged.sort()
+    fresh = np.ones(len(merged), np.bool_)
+    np.not_equal(merged[1:], merged[:-1], out=fresh[1:])
+    return merged[fresh]

@@ -1,0 +1,332 @@
+"""How the cost of recall grows with what is remembered, on a corpus of its own making.
+
+    python benchmarks/scale.py [--sizes 1000,6000,100000] [--thoughts] [--index auto] [--json out.json]
+        [--plot docs/images/scale.svg]
+
+A namespace of every size is made up from a fixed seed: sessions of turns on a topic, or short thoughts, their words
+distributed as in speech, their vectors near those of their session and topic. Recall runs in full but for the query's
+embedding: caches, both stages, fusion, choice, explanation. Records are made up as they are read, so that the resident
+memory is that of the caches. Medians and the 99th percentile; memory is what this process has grown by.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from agentmem.fusion import Query
+from agentmem.indexes.vectors import make_index
+from agentmem.recall import RecallEngine
+from agentmem.types import Change, Edge, Thought, Turn
+
+NAMESPACE = ("scale",)
+SIZES = (1_000, 6_000, 30_000, 100_000, 300_000, 1_000_000)
+DIMENSION = 384
+START = datetime(2024, 1, 1, tzinfo=UTC)
+_SESSION, _BLOCK, _TOPIC_WORDS, _SPARE = 30, 4096, 60, 100
+_SYLLABLES = ("ba", "ke", "li", "mo", "nu", "ra", "se", "ti", "vo", "zan", "der", "mel", "pin", "tor", "gal", "fen")
+
+
+class Corpus:
+    """A backend and its reader in one, of records made up by their number."""
+
+    def __init__(self, size: int, thoughts: bool) -> None:
+        self.size, self.thoughts = size, thoughts
+        self.topics = max(20, size // 600)
+        self.changed: list[Change] = []
+        rng = np.random.default_rng(7)
+        self.vocabulary = [
+            "".join(rng.choice(_SYLLABLES, rng.integers(2, 6))) + str(n % 7 or "") for n in range(30_000)
+        ]
+        weights = 1 / (np.arange(len(self.vocabulary)) + 8.0)
+        self._reach = np.cumsum(weights / weights.sum())
+        self._topic_words = rng.integers(200, len(self.vocabulary), (self.topics, _TOPIC_WORDS))
+        self._topic_vectors = rng.standard_normal((self.topics, DIMENSION)).astype(np.float32)
+        self._common = rng.standard_normal(DIMENSION).astype(np.float32)
+        blocks = [self._block(number) for number in range((size + _SPARE) // _BLOCK + 1)]
+        self._texts = b"".join(text.encode() for block in blocks for text in block)
+        self._ends = np.cumsum([0, *(len(text) for block in blocks for text in block)])
+
+    def _block(self, number: int) -> list[str]:
+        """The texts of _BLOCK records: a third of a text's words are its topic's."""
+        rng = np.random.default_rng((7, number))
+        mean = 2.2 if self.thoughts else 2.6
+        lengths = np.clip(rng.lognormal(mean, 0.6, _BLOCK).astype(int), 3, 120)
+        words = np.searchsorted(self._reach, rng.random(lengths.sum()))
+        topic = np.repeat(self._topic_of(np.arange(_BLOCK) + number * _BLOCK), lengths)
+        own = self._topic_words[topic, (rng.random(len(words)) ** 2 * _TOPIC_WORDS).astype(int)]
+        words = np.where(rng.random(len(words)) < 1 / 3, own, words)
+        parts = np.split(words, np.cumsum(lengths)[:-1])
+        return [" ".join([self.vocabulary[word] for word in part]) for part in parts]
+
+    def _topic_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        return (numbers // _SESSION * 2654435761 % 2**32) % self.topics
+
+    def text(self, number: int) -> str:
+        return self._texts[self._ends[number] : self._ends[number + 1]].decode()
+
+    def vectors_of(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Cosines as MiniLM's: about 0.1 between any two, 0.35 within a topic, 0.5 within a session."""
+        rng = np.random.default_rng((11, int(numbers[0]), len(numbers)))
+        out = rng.standard_normal((len(numbers), DIMENSION), dtype=np.float32)
+        out += 0.45 * self._common + 0.7 * self._topic_vectors[self._topic_of(numbers)]
+        sessions, which = np.unique(numbers // _SESSION, return_inverse=True)
+        out += (
+            0.6
+            * np.stack([np.random.default_rng((13, int(s))).standard_normal(DIMENSION, np.float32) for s in sessions])[
+                which
+            ]
+        )
+        out /= np.linalg.norm(out, axis=1, keepdims=True)
+        return out
+
+    def record(self, number: int) -> Turn | Thought:
+        at = START + timedelta(seconds=30 * number)
+        if self.thoughts:
+            return Thought(id=_id(number), namespace=NAMESPACE, text=self.text(number), recorded_at=at, valid_from=at)
+        return Turn(
+            id=_id(number),
+            namespace=NAMESPACE,
+            role="assistant" if number % 2 else "user",
+            parts=({"type": "text", "text": self.text(number)},),
+            session=f"session {number // _SESSION}",
+            seq=number % _SESSION,
+            occurred_at=at,
+            recorded_at=at,
+        )
+
+    # -- what recall reads of a store ---------------------------------------------------------------------------
+
+    @contextmanager
+    def read(self) -> Iterator[Corpus]:
+        yield self
+
+    def _kind(self) -> str:
+        return "thought" if self.thoughts else "turn"
+
+    def select(self, kind: str, **_: Any) -> Iterator[Any]:
+        return (self.record(n) for n in range(self.size)) if kind == self._kind() else iter(())
+
+    def get(self, kind: str, ids: Sequence[str], **_: Any) -> list[Any]:
+        gone = {change.id for change in self.changed if change.op == "remove"}
+        return [self.record(int(i[:8], 16)) for i in ids if i not in gone] if kind == self._kind() else []
+
+    def vectors(self, kind: str, ids: Sequence[str] | None = None, **_: Any) -> tuple[list[str], NDArray[np.float32]]:
+        if kind != self._kind() or ids == []:
+            return [], np.zeros((0, 0), np.float32)
+        numbers = np.arange(self.size) if ids is None else np.array([int(i[:8], 16) for i in ids])
+        out = np.empty((len(numbers), DIMENSION), np.float32)
+        for first in range(0, len(numbers), _BLOCK):
+            out[first : first + _BLOCK] = self.vectors_of(numbers[first : first + _BLOCK])
+        return [_id(int(n)) for n in numbers] if ids is None else list(ids), out
+
+    def edges(self, **_: Any) -> list[Edge]:
+        return []
+
+    def last_change(self, **_: Any) -> int:
+        return 1 + len(self.changed)
+
+    def changes(self, after: int, **_: Any) -> list[Change]:
+        return self.changed[after - 1 :]
+
+    def change(self, op: Any, number: int) -> None:
+        self.changed.append(Change(self.last_change() + 1, NAMESPACE, op, self._kind(), _id(number)))  # type: ignore[arg-type]
+
+    def query(self, rng: np.random.Generator) -> Query:
+        """Some words of a record, and a vector near its own."""
+        number = int(rng.integers(self.size))
+        words = self.text(number).split()
+        asked = rng.permutation(words)[: int(rng.integers(3, 8))]
+        block = np.arange(number // _BLOCK * _BLOCK, min(self.size, (number // _BLOCK + 1) * _BLOCK))
+        vector = self.vectors_of(block)[number % _BLOCK] + rng.standard_normal(DIMENSION).astype(np.float32) * 0.04
+        return Query(" ".join(asked), vector / np.float32(np.linalg.norm(vector)))
+
+
+def _id(number: int) -> str:
+    return f"{number:08x}-4b1d-7000-8000-{number * 7919 % 2**48:012x}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Milliseconds unless named otherwise."""
+
+    size: int
+    fused: float
+    fused_p99: float
+    dense: float
+    words: float
+    add: float
+    forget: float
+    build_s: float
+    graph_s: float
+    memory_mb: float
+    vectors_mb: float
+
+
+def measure(
+    size: int, thoughts: bool, index: str, count: int, clock: Callable[[], float], step: Callable[[str], None]
+) -> Row:
+    seconds = partial(_seconds, clock)
+    corpus = Corpus(size, thoughts)
+    before = _resident()
+    engine = RecallEngine(corpus, new_index=partial(make_index, index))  # type: ignore[arg-type]
+    queries = [corpus.query(np.random.default_rng((17, n))) for n in range(count)]
+    step("building the cache")
+    build = seconds(lambda: _ask(engine, queries[0]))
+    step("building the graph")
+    graph = seconds(engine.builder.build)
+    cache = engine._cache(NAMESPACE)
+    step("recalling")
+    fused = [seconds(lambda q=q: _ask(engine, q)) * 1000 for q in queries]  # type: ignore[misc]
+    dense = [seconds(lambda q=q: cache.vectors.search(q.vector, 10)) * 1000 for q in queries]  # type: ignore[misc]
+    words = [seconds(lambda q=q: _ask(engine, Query(q.text, None))) * 1000 for q in queries]  # type: ignore[misc]
+    step("adding and forgetting")
+    adds, forgets = [], []
+    for n, query in enumerate(queries[:40]):
+        corpus.size += 1
+        corpus.change("add", corpus.size - 1)
+        adds.append(seconds(lambda q=query: _ask(engine, q)) * 1000)  # type: ignore[misc]
+        corpus.change("remove", n * size // 50)
+        forgets.append(seconds(lambda q=query: _ask(engine, q)) * 1000)  # type: ignore[misc]
+    engine.builder.close()
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    memory = _resident() - before
+    return Row(
+        size=size,
+        fused=_p50(fused),
+        fused_p99=float(np.percentile(fused, 99)),
+        dense=_p50(dense),
+        words=_p50(words),
+        add=_p50(adds),
+        forget=_p50(forgets),
+        build_s=build,
+        graph_s=graph,
+        memory_mb=memory,
+        vectors_mb=len(cache.vectors) * DIMENSION * 4 / 2**20,
+    )
+
+
+def _ask(engine: RecallEngine, query: Query) -> None:
+    assert engine.recall(query.text, query.vector, namespace=NAMESPACE, k=10) or query.vector is None
+
+
+def _seconds(clock: Callable[[], float], work: Callable[[], object]) -> float:
+    started = clock()
+    work()
+    return clock() - started
+
+
+def _p50(values: Sequence[float]) -> float:
+    return float(np.median(values))
+
+
+def _resident() -> float:
+    """Resident memory of this process in MiB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+
+
+# -- the plot -----------------------------------------------------------------------------------------------------
+
+_LINES = (("fused", "#1f6f8b"), ("words", "#8f6f1f"), ("dense", "#7a3f8f"), ("add", "#3f8f4f"))
+_NAMES = {
+    "fused": "fused recall",
+    "words": "by words alone",
+    "dense": "dense stage alone",
+    "add": "add one, then recall",
+}
+_WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 760, 420, 62, 46, 168, 52
+
+
+def plot(rows: Sequence[Row]) -> str:
+    """Milliseconds against documents, both logarithmic, as SVG."""
+    xs = np.log10([row.size for row in rows])
+    lows = [getattr(row, name) for row in rows for name, _ in _LINES]
+    bottom, top = np.floor(np.log10(min(lows))), np.ceil(np.log10(max(lows)))
+
+    def at(size: float, ms: float) -> tuple[float, float]:
+        x = (np.log10(size) - xs[0]) / max(xs[-1] - xs[0], 1e-9)
+        y = (np.log10(ms) - bottom) / (top - bottom)
+        return _LEFT + x * (_WIDTH - _LEFT - _RIGHT), _HEIGHT - _BOTTOM - y * (_HEIGHT - _TOP - _BOTTOM)
+
+    parts = [*_axes(rows, at, range(int(bottom), int(top) + 1)), *_curves(rows, at)]
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif">'
+    return "\n".join([head, f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>', *parts, "</svg>\n"])
+
+
+def _axes(rows: Sequence[Row], at: Callable[[float, float], tuple[float, float]], decades: range) -> Iterator[str]:
+    yield _text(_LEFT, 24, "Recall of 10, milliseconds at p50, by documents in the namespace", size=15)
+    right = _WIDTH - _RIGHT
+    for decade in decades:
+        y = at(rows[0].size, 10.0**decade)[1]
+        yield f'<path d="M{_LEFT} {y:.1f}H{right}" stroke="#ddd"/>'
+        yield _text(_LEFT - 8, y + 4, f"{10.0**decade:g}", anchor="end")
+    for row in rows:
+        x = at(row.size, 10.0 ** decades[0])[0]
+        yield f'<path d="M{x:.1f} {_HEIGHT - _BOTTOM}v5" stroke="#888"/>'
+        yield _text(x, _HEIGHT - _BOTTOM + 20, f"{row.size:,}", anchor="middle")
+    yield f'<path d="M{_LEFT} {_HEIGHT - _BOTTOM}H{right}" stroke="#888"/>'
+
+
+def _curves(rows: Sequence[Row], at: Callable[[float, float], tuple[float, float]]) -> Iterator[str]:
+    ends: list[float] = []
+    for name, colour in sorted(_LINES, key=lambda line: -getattr(rows[-1], line[0])):
+        points = [at(row.size, getattr(row, name)) for row in rows]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        yield f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
+        yield from (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points)
+        ends.append(max(points[-1][1] + 4, ends[-1] + 16 if ends else 0))  # labels do not overlap
+        yield _text(points[-1][0] + 10, ends[-1], _NAMES[name], colour=colour)
+
+
+def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 13, colour: str = "#333") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{colour}">{text}</text>'
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="documents, with commas")
+    parser.add_argument("--thoughts", action="store_true", help="short thoughts instead of turns in sessions")
+    parser.add_argument("--index", default="auto", help="flat, hnsw, lsh or auto; flat builds no graph")
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--cpu", action="store_true", help="count the CPU's time: for a machine that others use too")
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--plot", type=Path, help="write a plot there, as SVG")
+    chosen = parser.parse_args()
+    sizes, rows = [int(size) for size in chosen.sizes.split(",")], []
+    console = Console()
+    with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as bar:
+        task = bar.add_task("", total=5 * len(sizes))
+
+        def step(size: int, what: str) -> None:
+            bar.update(task, advance=1, description=f"{size:,}: {what}")
+
+        clock = time.thread_time if chosen.cpu else time.perf_counter
+        for size in sizes:
+            told = partial(step, size)
+            rows.append(measure(size, chosen.thoughts, chosen.index, chosen.queries, clock, told))
+            bar.advance(task)
+            console.print("  ".join(f"{name} {value:,.2f}" for name, value in asdict(rows[-1]).items()))
+    if chosen.json:
+        chosen.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
+    if chosen.plot:
+        chosen.plot.write_text(plot(rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
