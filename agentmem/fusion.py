@@ -191,21 +191,21 @@ def _cosine(cache: NamespaceCache, query: Query, docs: Docs) -> Scores:
         return np.zeros(len(docs), dtype=np.float32)
     if len(docs) == len(cache):
         cosine = cache.vectors.scores(query.vector, len(cache))
-    else:
-        cosine = cache.vectors.scores_at(query.vector, docs.astype(np.intp))
-    missing = cosine == 0
-    if missing.any():
-        cosine[missing] = _mean_cosine(cache, query.vector, cosine[~missing] if len(docs) == len(cache) else None)
+        present = cache.vectors.present(len(cache))
+        cosine[~present] = cosine[present].mean()
+        return cosine
+    cosine = cache.vectors.scores_at(query.vector, docs.astype(np.intp))
+    missing = [place for place in np.flatnonzero(cosine == 0) if not cache.vectors.holds(int(docs[place]))]
+    if missing:
+        cosine[missing] = _mean_cosine(cache, query.vector)
     return cosine
 
 
-def _mean_cosine(cache: NamespaceCache, vector: NDArray[np.float32], known: Scores | None) -> np.float32:
-    """The mean of all cosines where they are known, else of a sample."""
-    if known is None:
-        sample = np.unique(np.linspace(0, len(cache) - 1, _SAMPLE).astype(np.intp))
-        known = cache.vectors.scores_at(vector, sample)
-        known = known[known != 0]
-    return np.float32(known.mean()) if len(known) else np.float32(0)
+def _mean_cosine(cache: NamespaceCache, vector: Scores) -> np.float32:
+    """The mean of all cosines, by a sample."""
+    sample = np.unique(np.linspace(0, len(cache) - 1, _SAMPLE).astype(np.intp))
+    sample = sample[cache.vectors.present(len(cache))[sample]]
+    return np.float32(cache.vectors.scores_at(vector, sample).mean() if len(sample) else 0)
 
 
 # -- the signals: what each measures of every candidate, shape (candidates,) ------------------------------------------

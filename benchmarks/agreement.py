@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from fit_recall import KeptEmbedder, _read  # type: ignore[import-not-found]  # the script beside this one
 from numpy.typing import NDArray
 
 from agentmem.backends.memory import MemoryBackend
@@ -26,7 +27,6 @@ from agentmem.indexes.vectors import make_index
 from agentmem.memory import Memory
 from agentmem.text import embedding_text
 from agentmem.types import NewTurn
-from fit_recall import KeptEmbedder, _read
 
 NAMESPACE = ("agreement",)
 FIRST = 10

@@ -55,9 +55,9 @@ def _vector(text: str) -> NDArray[np.float32]:
 class Bench:
     """An engine on a backend in RAM."""
 
-    def __init__(self) -> None:
+    def __init__(self, **how: Any) -> None:
         self.backend = MemoryBackend()
-        self.engine = RecallEngine(self.backend, clock=lambda: NOW)
+        self.engine = RecallEngine(self.backend, clock=lambda: NOW, **how)
 
     def add(self, *records: Any, embed: bool = False) -> Any:
         with self.backend.write() as writer:
@@ -267,6 +267,19 @@ def test_what_is_not_embedded_yet_is_found_among_what_is(bench: Bench) -> None:
     assert items[0].text == "the red bicycle was stolen"
     assert "cosine" not in items[0].measures
     assert "cosine" in items[1].measures
+
+
+@pytest.mark.parametrize("whole", [0, 100])
+def test_who_has_nothing_in_common_is_not_taken_for_one_not_embedded_yet(whole: int) -> None:
+    bench = Bench(whole=whole)
+    turns = [_turn(f"number {n}", 0, session=f"s{n}") for n in range(3)]
+    bench.add(*turns)
+    with bench.backend.write() as writer:
+        vectors = np.array([[1, 0], [0, 1]], np.float32)
+        writer.set_vectors("turn", [turn.id for turn in turns[:2]], vectors, namespace=NS)
+    found = bench.engine.recall("number", np.array([1, 0], np.float32), namespace=NS)
+    meaning = {i.text: next((s.value for s in i.signals if s.name == "meaning"), 0) for i in found}
+    assert meaning == pytest.approx({"number 0": 1, "number 1": 0, "number 2": 0.5})
 
 
 def test_vectors_set_later_are_seen(bench: Bench) -> None:
