@@ -10,7 +10,7 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -32,6 +32,10 @@ _SLICE = 512
 """Vectors that commit together: what is done shows, and an interruption loses seconds of work."""
 _BATCH = 16
 """Jobs the worker takes at once: closing waits for them, so no more than a second's work."""
+_FEW = 8
+"""Jobs in a queue from which they are claimed: fewer than any caller takes at once."""
+_GATHER_SECONDS = 0.02
+"""How long the worker waits when woken: what is said in one go shares a commit, and is not slowed by the worker."""
 _LEASE_SECONDS = 20.0
 """How long what a killed process had claimed waits. A batch that takes longer may be embedded twice, to no harm."""
 _SIMILAR = 0.9
@@ -106,6 +110,7 @@ class EmbedQueue:
         self._working = threading.Lock()
         self._wake = threading.Event()
         self._stopping = threading.Event()
+        self._flushing = 0
         self._thread: threading.Thread | None = None
         self._embedder: Embedder | None = None
         self.state: State = "off" if load is None else "idle"
@@ -138,17 +143,31 @@ class EmbedQueue:
 
     def flush(self, progress: Progress | None = None) -> int:
         """Embed all that waits, in this thread, and wait for what other workers hold; return how many jobs it took."""
-        if self.embedder() is None:
-            return 0
+        with self._foremost():
+            return 0 if self.embedder() is None else self._flush(progress)
+
+    @contextmanager
+    def _foremost(self) -> Iterator[None]:
+        """The worker stands back meanwhile: many texts at once are done faster than its few at a time."""
+        with self._lock:
+            self._flushing += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._flushing -= 1
+            self._wake.set()
+
+    def _flush(self, progress: Progress | None) -> int:
         done, waiting = 0, self._waiting()
         while waiting:
             step = self.work(BULK, progress and _Shifted(progress, done, done + waiting))
             done, waiting = done + step, waiting - step
-            if not step:
-                # Another worker holds the rest on a lease, or has done it by now.
-                self._stopping.wait(0.05)
             if waiting <= 0 or not step:
                 waiting = self._waiting()
+            if waiting and not step:
+                # Another process holds the rest on a lease.
+                self._stopping.wait(0.05)
             if self._stopping.is_set():
                 raise StoreClosedError("the memory was closed while it was embedding: the rest stays in the queue")
         return done
@@ -170,7 +189,7 @@ class EmbedQueue:
             self._working.release()
 
     def _work(self, embedder: Embedder, limit: int, progress: Progress | None) -> int:
-        jobs = self._backend.claim("embed", limit=limit, lease_seconds=_LEASE_SECONDS)
+        jobs = self._take(limit)
         done = 0
         try:
             for part in self._slices(jobs):
@@ -182,6 +201,14 @@ class EmbedQueue:
             self._release(jobs)
             raise
         return done
+
+    def _take(self, limit: int) -> list[Job]:
+        """Jobs to do now. A claim has to be synced, which takes longer than a few jobs: those are done without one.
+        Should another process do them at the same time, it sets the same vectors."""
+        few = self._backend.claim("embed", limit=_FEW, lease_seconds=0)
+        if len(few) < _FEW:
+            return few
+        return self._backend.claim("embed", limit=limit, lease_seconds=_LEASE_SECONDS)
 
     def _slices(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
         """The jobs by namespace and kind, in slices of texts of like length."""
@@ -216,7 +243,8 @@ class EmbedQueue:
             return
         with self._backend.write() as writer:
             check_identity(writer, embedder.identity)
-            record_identity(writer, embedder.identity)
+            if identity_of(writer) is None:
+                record_identity(writer, embedder.identity)
             writer.set_vectors(kind, ids, vectors, namespace=namespace)
             writer.remove("job", [job.id for job in jobs], namespace=namespace)
         if kind == "thought":
@@ -230,7 +258,8 @@ class EmbedQueue:
             return
         parked = replace(jobs[0], state="parked", reason=str(error), lease_until=None)
         with self._backend.write() as writer:
-            writer.replace([parked])
+            # Another process may have embedded it meanwhile.
+            writer.replace(parked for _ in writer.get("job", [parked.id], namespace=parked.namespace))
 
     def _link_similar(self, ids: Sequence[str], vectors: Matrix, namespace: Namespace) -> None:
         edges: list[Edge] = []
@@ -252,9 +281,10 @@ class EmbedQueue:
             return
         while not self._stopping.is_set():
             self._wake.wait()
+            self._stopping.wait(_GATHER_SECONDS)
             self._wake.clear()
             try:
-                while not self._stopping.is_set() and self.work(_BATCH):
+                while not self._stopping.is_set() and not self._flushing and self.work(_BATCH):
                     pass
             except StoreClosedError:
                 return

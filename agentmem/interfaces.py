@@ -181,8 +181,9 @@ class Backend(Protocol):
         """One writer at a time; waits its turn, then raises StoreBusyError. Durable when the block ends."""
 
     def claim(self, task: str, *, limit: int, lease_seconds: float, namespace: Namespace | None = None) -> list[Job]:
-        """Queued jobs that are due and not leased, oldest first, leased to the caller (0: not leased) with one more
-        attempt counted. The caller removes a job when it is done, in the transaction that stores its result."""
+        """Queued jobs that are due and not leased, oldest first, leased to the caller with one more attempt counted
+        (0: only read, nothing is written). The caller removes a job when it is done, in the transaction that stores its
+        result."""
 
     def jobs(self, *, task: str | None = None, state: str | None = None) -> list[Job]:
         """Jobs of all namespaces: for workers and `doctor`."""

@@ -400,10 +400,12 @@ class MemoryBackend:
 
     def claim(self, task: str, *, limit: int, lease_seconds: float, namespace: Namespace | None = None) -> list[Job]:
         now = self._clock()
-        lease = now + timedelta(seconds=lease_seconds) if lease_seconds else None
+        lease = now + timedelta(seconds=lease_seconds)
         with self.write() as writer:
             queued = [job for job in self._jobs(task, "queued") if namespace in (None, job.namespace)]
             due = [job for job in queued if _is_due(job, now)][:limit]
+            if not lease_seconds:
+                return due
             claimed = [replace(job, attempts=job.attempts + 1, lease_until=lease) for job in due]
             writer.replace(claimed)
         return claimed

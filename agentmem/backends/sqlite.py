@@ -238,14 +238,15 @@ class SqliteBackend:
             terms += " AND ns = (SELECT id FROM namespaces WHERE name = ?)"
             values.append(json.dumps(namespace))
         with self._transaction(_READ) as db:
-            if db.one(f"SELECT 1 FROM jobs WHERE {terms} LIMIT 1", values) is None:
-                return []
-        lease = to_column(now + timedelta(seconds=lease_seconds)) if lease_seconds else None
+            due = _due(db, terms, values, limit)
+            if not due or not lease_seconds:
+                return _jobs_by_number(db, due)
+        lease = to_column(now + timedelta(seconds=lease_seconds))
         with self._transaction(_WRITE) as db:
-            due = [n for (n,) in db.rows(f"SELECT n FROM jobs WHERE {terms} ORDER BY n LIMIT ?", [*values, limit])]
+            due = _due(db, terms, values, limit)
             leased = [(lease, n) for n in due]
             db.many("UPDATE jobs SET attempts = attempts + 1, lease_until = ? WHERE n = ?", leased)
-            claimed = [job for group in in_groups(due) for job in _jobs(db, among("t.n", group), group)]
+            claimed = _jobs_by_number(db, due)
             db.run("COMMIT")
         return claimed
 
@@ -354,6 +355,14 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _due(db: Connection, terms: str, values: list[Any], limit: int) -> list[int]:
+    return [n for (n,) in db.rows(f"SELECT n FROM jobs WHERE {terms} ORDER BY n LIMIT ?", [*values, limit])]
+
+
+def _jobs_by_number(db: Connection, numbers: list[int]) -> list[Job]:
+    return [job for group in in_groups(numbers) for job in _jobs(db, among("t.n", group), group)]
 
 
 def _jobs(db: Connection, terms: str, values: list[Any]) -> list[Job]:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from agentmem.backends.sqlite import SqliteBackend
+from agentmem.backends.sqlite_records import SqliteWriter
 from agentmem.config import Settings
 from agentmem.embedqueue import encode
 from agentmem.errors import EmbedderError, EmbedderMismatchError
 from agentmem.interfaces import EmbedderIdentity, Matrix
 from agentmem.memory import Memory
+from agentmem.types import Job, Namespace, NewTurn
 
 NS = ("ada",)
 
@@ -84,3 +89,37 @@ def test_another_embedder_is_refused_until_reindexed() -> None:
     assert other.reindex() == 1
     assert other.recall("kite", namespace=NS).dense
     other.close()
+
+
+class Counting(SqliteBackend):
+    """Notes its write transactions, and the leases that jobs are claimed for."""
+
+    def __init__(self, path: Path) -> None:
+        self.writes = 0
+        self.leases: list[float] = []
+        super().__init__(path)
+
+    def write(self) -> AbstractContextManager[SqliteWriter]:
+        self.writes += 1
+        return super().write()
+
+    def claim(self, task: str, *, limit: int, lease_seconds: float, namespace: Namespace | None = None) -> list[Job]:
+        found = super().claim(task, limit=limit, lease_seconds=lease_seconds, namespace=namespace)
+        self.leases += [lease_seconds] * bool(found and lease_seconds)
+        return found
+
+
+@pytest.mark.parametrize(("turns", "claims"), [(1, 0), (3, 0), (40, 1)])
+def test_few_jobs_are_done_without_the_commit_of_a_claim(turns: int, claims: int, tmp_path: Path) -> None:
+    backend = Counting(tmp_path / "memory.db")
+    with Memory(backend, embedder=None, settings=Settings()) as memory:
+        memory.observe_many([_said(f"kite {n}") for n in range(turns)], namespace=NS)
+    backend = Counting(tmp_path / "memory.db")
+    with Memory(backend, embedder=Letters(), settings=Settings()) as memory:
+        assert memory.flush() == turns
+        assert (backend.writes, len(backend.leases)) == (1, claims)
+        assert memory.recall("kite", namespace=NS).dense
+
+
+def _said(text: str) -> NewTurn:
+    return NewTurn(role="user", parts=({"type": "text", "text": text},))
