@@ -5,11 +5,12 @@ SHELL := /bin/bash
 
 ARGS ?=
 VENV := .venv
+PEERS := .venv-peers
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install -qq -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: help chat test test-crash demo lint format types bench docs constraints check-constraints clean
+.PHONY: help chat test test-crash demo lint format types bench bench-peers docs constraints check-constraints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
@@ -38,6 +39,9 @@ types: $(VENV)/.dev ## mypy --strict
 bench: $(VENV)/.base ## the figures that agentmem promises, on this machine (ARGS="--json")
 	@$(RUN) benchmarks/bench.py $(ARGS)
 
+bench-peers: $(VENV)/.base $(PEERS)/.done ## agentmem beside other memories and vector stores (ARGS="--data FOLDER --json")
+	@$(RUN) -m benchmarks.peers --python $(PEERS)/bin/python $(ARGS)
+
 docs: $(VENV)/.base ## write what is generated: the command line's reference, and what the pages' commands print
 	@$(RUN) docs/generate.py
 
@@ -51,7 +55,7 @@ check-constraints: $(VENV)/.base ## see that the pins still resolve for every ex
 	@$(PIP) --dry-run --ignore-installed -e '.[vllm,lora,plot,dev]' && echo "constraints.txt resolves for base, vllm, lora, plot and dev"
 
 clean: ## remove what was made here, .venv too; memories elsewhere stay
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -71,3 +75,14 @@ $(VENV)/.base: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing agentmem and its development tools into .venv (once; a minute or more)…"
 	@$(PIP) -e '.[dev]' && touch $(VENV)/.base $@
+
+# The other stores have an environment of their own: their pins are not agentmem's. One that cannot be installed is a
+# column that says so.
+$(PEERS)/.done: benchmarks/peers/requirements.txt $(VENV)/.base
+	@echo "Installing the stores to compare with into $(PEERS) (once; a minute or more)…"
+	@$(RUN) -m venv --clear $(PEERS)
+	@while read -r wanted; do \
+	  case "$$wanted" in "#"*) ;; *) $(PEERS)/bin/python -m pip --disable-pip-version-check install -qq \
+	    -c benchmarks/peers/requirements.txt "$$wanted" || echo "$$wanted could not be installed" >&2 ;; esac; \
+	done < benchmarks/peers/requirements.txt
+	@touch $@
