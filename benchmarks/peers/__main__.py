@@ -14,14 +14,14 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from benchmarks.peers.corpus import locomo, synthetic
-from benchmarks.peers.measure import ROOT, Bench, Peer, Row
+from benchmarks.peers.measure import ROOT, Bench, Peer, compare
 from benchmarks.peers.table import notes, table
 
 _ADAPTERS = "benchmarks.peers.adapters"
@@ -44,15 +44,6 @@ def stores(python: Path) -> list[Peer]:
     return ours + [Peer(name, adapter, python) for name, adapter in PEERS.items()]
 
 
-def compare(benches: Iterable[Bench]) -> list[Row]:
-    """One row for each store, in turn; says on stderr which one is at work."""
-    rows = []
-    for bench in benches:
-        print(f"{bench.peer.name}…", file=sys.stderr, flush=True)
-        rows.append(bench.row())
-    return rows
-
-
 def main() -> None:
     chosen = _arguments()
     peers = [peer for peer in stores(chosen.python) if not chosen.only or peer.name in chosen.only]
@@ -60,7 +51,8 @@ def main() -> None:
         place = Path(folder)
         made = locomo(place / "corpus", chosen.data) if chosen.data else synthetic(place / "corpus", chosen.items)
         load = os.getloadavg()[0]
-        rows = compare(Bench(peer, made, place / f"store{n}", chosen.rounds) for n, peer in enumerate(peers))
+        benches = [Bench(peer, made, place / f"store{n}", chosen.rounds) for n, peer in enumerate(peers)]
+        rows = compare(benches, partial(print, file=sys.stderr, flush=True))
         size, queries = len(made.items), len(made.queries)
     about = {"items": size, "queries": queries, "load": [load, os.getloadavg()[0]], "cpus": os.cpu_count()}
     if chosen.json:

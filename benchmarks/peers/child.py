@@ -18,15 +18,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.protocol import Corpus, Item, Store, Vector
+from benchmarks.peers.protocol import Corpus, Store, Vector
 
 K = 10
 BATCH = 500
 WARM = 5
 MOST_ADDS = 300
 MOST_DELETES = 200
+SLICES = 10
+"""Parts in which searches, adds and deletes are done, the stores taking turns: a machine or disk that is slow for a
+while is so for all of them."""
 LONGEST = 20.0
-"""Seconds after which a step that is slow is cut short; its rate is that of what was done."""
+"""Seconds after which filling goes on by the fastest way; the rate is that of what was done."""
 LOOKED_UP = 20
 """Of the adds that a killed process had acknowledged, how many of the last are looked for by their vectors."""
 
@@ -77,27 +80,32 @@ class Steps:
         return {"found": self._open(vectors).search(query, K)}
 
     def work(self, _: str) -> object:
-        """Searches, single adds and deletes, in a store that is filled."""
-        store, queries = self._open(), [query.text for query in self._corpus.queries]
+        """Do a slice of searches, single adds or deletes for each line of stdin ("search 3": the fourth slice), saying
+        how many seconds each took and what the disk took meanwhile; at the end of stdin, what came of it."""
+        store, disk, items = self._open(), Disk(self._folder), self._corpus.items
+        found: list[list[str]] = []
+        queries = [query.text for query in self._corpus.queries]
         for query in queries[:WARM]:
             store.search(query, K)
-        found: list[list[str]] = []
-        searches = _timed((partial(_search, store, query, found) for query in queries), 2 * LONGEST)
-        disk = Disk(self._folder)
-        adds = _timed((partial(store.add, item) for item in self._corpus.extra[:MOST_ADDS]), LONGEST, disk.sync)
-        keys = random.Random(7).sample([item.key for item in self._corpus.items], _most_deletes(self._corpus.items))
-        deletes = _timed((partial(store.delete, key) for key in keys), LONGEST, disk.sync)
+        added = self._corpus.extra[:MOST_ADDS]
+        keys = random.Random(7).sample([item.key for item in items], min(MOST_DELETES, len(items) // 2))
+        work: dict[str, list[Callable[[], object]]] = {
+            "search": [partial(_search, store, query, found) for query in queries],
+            "add": [partial(store.add, item) for item in added],
+            "delete": [partial(store.delete, key) for key in keys],
+        }
+        done = dict.fromkeys(work, 0)
+        self._say("ready")
+        for line in sys.stdin:
+            kind, part = line.split()
+            took = _timed(_slice(work[kind], int(part)), disk.sync if kind != "search" else _nothing)
+            done[kind] += len(took)
+            self._say({"took": took, "disk": disk.taken()})
         held = store.keys()
         store.close()
-        return {
-            "found": found,
-            "searches": searches,
-            "adds": adds,
-            "deletes": deletes,
-            "disk": disk.took,
-            "deleted": keys[: len(deletes)],
-            "wrong": _wrong(held, self._corpus.items, self._corpus.extra[: len(adds)], set(keys[: len(deletes)])),
-        }
+        deleted = keys[: done["delete"]]
+        wrong = len(held ^ ({item.key for item in (*items, *added[: done["add"]])} - set(deleted)))
+        return {"found": found, "deleted": deleted, "wrong": wrong}
 
     def adds(self, argument: str) -> object:
         """Add items one by one, saying each one's key once it is added; `argument` is how many, or nothing for all.
@@ -130,22 +138,23 @@ class Steps:
         return {"missing": len(missing), "unfound": len(lost), "gone": len(gone)}
 
 
-def _most_deletes(items: list[Item]) -> int:
-    return min(MOST_DELETES, len(items) // 2)
-
-
 class Disk:
     """The yardstick for what is durable: what the disk takes to sync a page, tried in turns with the work."""
 
     def __init__(self, folder: Path) -> None:
         self._file = os.open(folder.with_name("yardstick"), os.O_CREAT | os.O_WRONLY)
-        self.took: list[float] = []
+        self._took: list[float] = []
 
     def sync(self) -> None:
         os.write(self._file, bytes(4096))
         started = time.perf_counter()
         os.fdatasync(self._file)
-        self.took.append(time.perf_counter() - started)
+        self._took.append(time.perf_counter() - started)
+
+    def taken(self) -> list[float]:
+        """Seconds of the syncs since this was asked last."""
+        took, self._took = self._took, []
+        return took
 
 
 def _search(store: Store, query: str, found: list[list[str]]) -> None:
@@ -156,24 +165,20 @@ def _nothing() -> None:
     return
 
 
-def _timed(
-    works: Iterable[Callable[[], object]], longest: float, between: Callable[[], object] = _nothing
-) -> list[float]:
-    """Seconds that each piece of work took, until all are done or the time is over."""
+def _slice(work: list[Callable[[], object]], part: int) -> list[Callable[[], object]]:
+    size = -(-len(work) // SLICES)
+    return work[part * size : (part + 1) * size]
+
+
+def _timed(works: Iterable[Callable[[], object]], between: Callable[[], object]) -> list[float]:
+    """Seconds that each piece of work took."""
     took: list[float] = []
     for work in works:
         started = time.perf_counter()
         work()
         took.append(time.perf_counter() - started)
         between()
-        if sum(took) > longest:
-            break
     return took
-
-
-def _wrong(held: set[str], items: list[Item], added: list[Item], deleted: set[str]) -> int:
-    """How many keys are there that should not be, or the other way round."""
-    return len(held ^ ({item.key for item in (*items, *added)} - deleted))
 
 
 def main() -> None:

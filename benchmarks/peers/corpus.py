@@ -88,7 +88,7 @@ def _turns(file: Path) -> Iterator[Item]:
 
     for turn in read_turns(file):
         at = turn.occurred_at.isoformat() if turn.occurred_at else ""
-        yield Item(f"{file.stem}/{turn.external_id}", turn.text, turn.session, turn.speaker or "", at)
+        yield Item(f"{file.stem}/{turn.external_id}", turn.text.strip(), turn.session, turn.speaker or "", at)
 
 
 def _questions(file: Path, known: set[str]) -> Iterator[Query]:
@@ -96,7 +96,7 @@ def _questions(file: Path, known: set[str]) -> Iterator[Query]:
         named = re.findall(r"D\d+:\d+", " ".join(asked.get("evidence") or []))
         evidence = tuple(sorted({f"{file.stem}/{name}" for name in named} & known))
         if evidence and asked["category"] != _ADVERSARIAL:
-            yield Query(str(asked["question"]), evidence)
+            yield Query(str(asked["question"]).strip(), evidence)
 
 
 def _embedded(wanted: Sequence[str]) -> Matrix:

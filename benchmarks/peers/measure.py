@@ -10,18 +10,22 @@ import shutil
 import statistics
 import subprocess
 import sys
+import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from benchmarks.peers.child import LONGEST, SLICES, K
 from benchmarks.peers.corpus import evidence, exact
 from benchmarks.peers.protocol import Corpus
 
 ROOT = Path(__file__).resolve().parents[2]
-K = 10
 _TIMEOUT = 900.0
 _TRACED = 12
 _SYNCS = {"fsync", "fdatasync", "msync", "sync_file_range"}
@@ -57,63 +61,115 @@ class ChildError(Exception):
     """A store's process failed; the message is its last line."""
 
 
-@dataclass(frozen=True, slots=True)
+class Worker:
+    """A store's process that stays up and does what it is asked. Raises ChildError where it ends before it should."""
+
+    def __init__(self, child: subprocess.Popen[str], complaint: Path) -> None:
+        self._child = child
+        self._complaint = complaint
+        self._read()
+
+    def ask(self, line: str) -> dict[str, Any]:
+        assert self._child.stdin is not None
+        # A child that is gone says so when it is read from.
+        with suppress(BrokenPipeError):
+            self._child.stdin.write(line + "\n")
+            self._child.stdin.flush()
+        answer: dict[str, Any] = self._read()
+        return answer
+
+    def end(self) -> dict[str, Any]:
+        assert self._child.stdin is not None
+        self._child.stdin.close()
+        with self._child:
+            answer: dict[str, Any] = self._read()
+        return answer
+
+    def _read(self) -> Any:
+        assert self._child.stdout is not None
+        watch = threading.Timer(_TIMEOUT, self._child.kill)
+        watch.start()
+        line = self._child.stdout.readline()
+        watch.cancel()
+        if line:
+            return json.loads(line)
+        with self._child:
+            code = self._child.wait()
+        raise ChildError(_last_line(self._complaint.read_text("utf-8", "replace")) or f"ended with {code}")
+
+
+@dataclass
 class Bench:
     """One store on one corpus: `place` is a new folder for its files and their copies, `rounds` how many processes
-    are killed, `starts` how many are timed until their first answer."""
+    are killed. Its parts are tried in the order of `compare`; the first that fails ends them."""
 
     peer: Peer
     corpus: Corpus
     place: Path
     rounds: int = 8
-    starts: int = 5
+    row: Row = field(init=False)
+    _worker: Worker | None = None
+    _starts: list[float] = field(default_factory=list)
+    _times: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
-    def row(self) -> Row:
-        row = Row(self.peer.name)
-        self.place.mkdir()
+    def __post_init__(self) -> None:
+        self.row = Row(self.peer.name)
+
+    def attempt(self, part: Callable[[], None]) -> None:
+        if self.row.error:
+            return
         try:
-            row.version = self.run("version", self.place)["version"]
-            for part in (self._filled, self._started, self._worked, self._synced, self._killed):
-                row.figures |= part()
+            part()
         except ChildError as error:
-            row.error = str(error)
-        shutil.rmtree(self.place)
-        return row
+            self.row.error = str(error)
 
     @property
     def _base(self) -> Path:
         return self.place / "base" / "store"
 
-    def _filled(self) -> dict[str, Any]:
+    def fill(self) -> None:
         self._base.mkdir(parents=True)
-        batch = self.run("fill", self._base)["batch"]
+        self.row.version = self.run("version", self._base)["version"]
+        self.row.figures["batch"] = self.run("fill", self._base)["batch"]
         used = sum(path.stat().st_blocks * 512 for path in self._base.rglob("*"))
-        return {"batch": batch, "megabytes": used / 1e6}
+        self.row.figures["megabytes"] = used / 1e6
+        self._copied("work")
 
-    def _started(self) -> dict[str, Any]:
+    def start(self) -> None:
         """From the start of a process to its first answer, the files being in the system's cache."""
-        folder, took = self._copied("first"), []
-        for _ in range(self.starts):
-            started = time.perf_counter()
-            answer = self.run("first", folder)
-            took.append(time.perf_counter() - started)
-            if not answer["found"]:
-                raise ChildError("found nothing after it was opened again")
-        return {"first": statistics.median(took)}
+        started = time.perf_counter()
+        answer = self.run("first", self._of("work"))
+        self._starts.append(time.perf_counter() - started)
+        if not answer["found"]:
+            raise ChildError("found nothing after it was opened again")
 
-    def _worked(self) -> dict[str, Any]:
-        folder = self._copied("work")
-        answer = self.run("work", folder)
-        times = sorted(answer["searches"])
-        return {
-            "p50": 1000 * statistics.median(times),
-            "p99": 1000 * times[int(0.99 * (len(times) - 1))],
-            "adds": len(answer["adds"]) / sum(answer["adds"]),
-            "deletes": len(answer["deletes"]) / sum(answer["deletes"]),
-            "disk": 1000 * statistics.fmean(answer["disk"]),
+    def open(self) -> None:
+        complaint = self.place / "complaint"
+        with complaint.open("w") as said:
+            self._worker = Worker(self._child("work", self._of("work"), stderr=said), complaint)
+
+    def slice(self, kind: str, part: int) -> None:
+        """A part of the searches, adds or deletes; left out where they have taken too long already."""
+        assert self._worker is not None
+        if sum(self._times[kind]) < LONGEST:
+            answer = self._worker.ask(f"{kind} {part}")
+            self._times[kind] += answer["took"]
+            self._times["disk"] += answer["disk"]
+
+    def judge(self) -> None:
+        assert self._worker is not None
+        answer, times = self._worker.end(), self._times
+        searches = sorted(times["search"])
+        self.row.figures |= {
+            "p50": 1000 * statistics.median(searches),
+            "p99": 1000 * searches[int(0.99 * (len(searches) - 1))],
+            "adds": len(times["add"]) / sum(times["add"]),
+            "deletes": len(times["delete"]) / sum(times["delete"]),
+            "disk": 1000 * statistics.fmean(times["disk"]),
+            "first": statistics.median(self._starts),
             "exact": exact(self.corpus, answer["found"], K),
             "evidence": evidence(self.corpus, answer["found"]),
-            "readable": self._readable(folder, set(answer["deleted"])),
+            "readable": self._readable(self._of("work"), set(answer["deleted"])),
             "wrong": answer["wrong"],
         }
 
@@ -128,26 +184,27 @@ class Bench:
         files = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
         return sum(mark.encode() in files for mark in marks) / len(marks) if marks else None
 
-    def _synced(self) -> dict[str, Any]:
+    def trace(self) -> None:
         """Syncs per add, and the files that an add writes without syncing them; nothing without strace."""
+        self.row.figures["durable"] = None
         if shutil.which("strace") is None:
-            return {"durable": None}
+            return
         folder, log = self._copied("traced"), self.place / "trace"
         trace = ["strace", "-f", "-qq", "-y", "-s0", f"-etrace={_CALLS}", "-o", str(log)]
         try:
             self.run("adds", folder, str(_TRACED), before=trace)
         except ChildError as error:
             if "ptrace" in str(error):
-                return {"durable": None}
+                return
             raise
-        return traced(log.read_text("utf-8", "replace").splitlines(), folder)
+        self.row.figures |= traced(log.read_text("utf-8", "replace").splitlines(), folder)
 
-    def _killed(self) -> dict[str, Any]:
+    def kill(self) -> None:
         """Processes killed while they add: acknowledged adds lost, by round; -1 where the store cannot be read."""
         chance = random.Random(7)
         lost = [self._kill(f"kill{n}", chance.uniform(0.05, 1.0)) for n in range(self.rounds)]
         shown = [lost_adds for lost_adds, _ in lost]
-        return {"lost": shown, "acknowledged": [said for _, said in lost], "survived": shown.count(0)}
+        self.row.figures |= {"lost": shown, "acknowledged": [said for _, said in lost], "survived": shown.count(0)}
 
     def _kill(self, name: str, after: float) -> tuple[int, int]:
         folder = self._copied(name)
@@ -170,16 +227,21 @@ class Bench:
 
     def _copied(self, name: str) -> Path:
         """A copy of the filled store."""
-        folder = self.place / name / "store"
-        shutil.copytree(self._base, folder)
-        return folder
+        shutil.copytree(self._base, self._of(name))
+        return self._of(name)
 
-    def _child(self, step: str, folder: Path, *rest: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
+    def _of(self, name: str) -> Path:
+        return self.place / name / "store"
+
+    def _child(
+        self, step: str, folder: Path, *rest: str, before: Sequence[str] = (), stderr: int | TextIO = subprocess.PIPE
+    ) -> subprocess.Popen[str]:
         module = [str(self.peer.python), "-m", "benchmarks.peers.child", step, self.peer.adapter]
         return subprocess.Popen(
             [*before, *module, str(self.corpus.folder), str(folder), *rest],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
             env=_environment(),
             cwd=self.place,
@@ -200,6 +262,27 @@ class Bench:
             raise ChildError(_last_line(err) or f"{step} ended with {child.returncode}")
         answer = json.loads(out.splitlines()[-1])
         return answer if isinstance(answer, dict) else {}
+
+
+def compare(benches: Sequence[Bench], say: Callable[[str], None], starts: int = 5) -> list[Row]:
+    """One row for each store. Where time matters, the stores take turns; what is at work goes to `say`."""
+    for bench in benches:
+        say(f"filling {bench.peer.name}…")
+        bench.attempt(bench.fill)
+    say("searching, adding, deleting, in turns…")
+    for _ in range(starts):
+        for bench in benches:
+            bench.attempt(bench.start)
+    for bench in benches:
+        bench.attempt(bench.open)
+    for kind, part in product(("search", "add", "delete"), range(SLICES)):
+        for bench in benches:
+            bench.attempt(partial(bench.slice, kind, part))
+    for bench in benches:
+        say(f"killing {bench.peer.name}…")
+        for step in (bench.judge, bench.trace, bench.kill):
+            bench.attempt(step)
+    return [bench.row for bench in benches]
 
 
 def _environment() -> dict[str, str]:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks.peers.__main__ import OURS, PEERS, compare
+from benchmarks.peers.__main__ import OURS, PEERS
 from benchmarks.peers.corpus import synthetic
-from benchmarks.peers.measure import Bench, Peer, Row, traced
+from benchmarks.peers.measure import Bench, Peer, Row, compare, traced
 from benchmarks.peers.protocol import Corpus
 from benchmarks.peers.table import notes, table
 
@@ -25,7 +25,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 
 def measured(peers: Sequence[Peer], corpus: Corpus, place: Path) -> list[Row]:
-    return compare(Bench(peer, corpus, place / peer.name, rounds=1, starts=1) for peer in peers)
+    return compare([Bench(peer, corpus, place / peer.name, rounds=1) for peer in peers], print, starts=1)
 
 
 def test_it_runs_from_the_corpus_to_the_table(corpus: Corpus, tmp_path: Path) -> None:
