@@ -55,7 +55,7 @@ COLUMNS = (
         "p50 ms",
         _two,
         False,
-        "recall fuses ten signals over every turn (words, neighbours, chunks, sessions, speakers) and says why, where "
+        "recall fuses many signals (words, neighbours, chunks, sessions, speakers) and says why, where "
         "a vector store scans or walks a graph once",
     ),
     Column("p99", "p99 ms", _two, False, "as for p50"),
