@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -241,61 +242,28 @@ def _resident() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
 
 
-# -- the plot -----------------------------------------------------------------------------------------------------
-
-_LINES = (("fused", "#1f6f8b"), ("words", "#8f6f1f"), ("dense", "#7a3f8f"), ("add", "#3f8f4f"))
 _NAMES = {
     "fused": "fused recall",
-    "words": "by words alone",
-    "dense": "dense stage alone",
     "add": "add one, then recall",
+    "words": "full text alone",
+    "dense": "dense stage alone",
 }
-_WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 760, 420, 62, 46, 168, 52
 
 
-def plot(rows: Sequence[Row]) -> str:
-    """Milliseconds against documents, both logarithmic, as SVG."""
-    xs = np.log10([row.size for row in rows])
-    lows = [getattr(row, name) for row in rows for name, _ in _LINES]
-    bottom, top = np.floor(np.log10(min(lows))), np.ceil(np.log10(max(lows)))
+def plot(rows: Sequence[Row], file: Path) -> None:
+    """Milliseconds against documents, both logarithmic."""
+    from matplotlib.figure import Figure
 
-    def at(size: float, ms: float) -> tuple[float, float]:
-        x = (np.log10(size) - xs[0]) / max(xs[-1] - xs[0], 1e-9)
-        y = (np.log10(ms) - bottom) / (top - bottom)
-        return _LEFT + x * (_WIDTH - _LEFT - _RIGHT), _HEIGHT - _BOTTOM - y * (_HEIGHT - _TOP - _BOTTOM)
-
-    parts = [*_axes(rows, at, range(int(bottom), int(top) + 1)), *_curves(rows, at)]
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif">'
-    return "\n".join([head, f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>', *parts, "</svg>\n"])
-
-
-def _axes(rows: Sequence[Row], at: Callable[[float, float], tuple[float, float]], decades: range) -> Iterator[str]:
-    yield _text(_LEFT, 24, "Recall of 10, milliseconds at p50, by documents in the namespace", size=15)
-    right = _WIDTH - _RIGHT
-    for decade in decades:
-        y = at(rows[0].size, 10.0**decade)[1]
-        yield f'<path d="M{_LEFT} {y:.1f}H{right}" stroke="#ddd"/>'
-        yield _text(_LEFT - 8, y + 4, f"{10.0**decade:g}", anchor="end")
-    for row in rows:
-        x = at(row.size, 10.0 ** decades[0])[0]
-        yield f'<path d="M{x:.1f} {_HEIGHT - _BOTTOM}v5" stroke="#888"/>'
-        yield _text(x, _HEIGHT - _BOTTOM + 20, f"{row.size:,}", anchor="middle")
-    yield f'<path d="M{_LEFT} {_HEIGHT - _BOTTOM}H{right}" stroke="#888"/>'
-
-
-def _curves(rows: Sequence[Row], at: Callable[[float, float], tuple[float, float]]) -> Iterator[str]:
-    ends: list[float] = []
-    for name, colour in sorted(_LINES, key=lambda line: -getattr(rows[-1], line[0])):
-        points = [at(row.size, getattr(row, name)) for row in rows]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        yield f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
-        yield from (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points)
-        ends.append(max(points[-1][1] + 4, ends[-1] + 16 if ends else 0))  # labels do not overlap
-        yield _text(points[-1][0] + 10, ends[-1], _NAMES[name], colour=colour)
-
-
-def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 13, colour: str = "#333") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{colour}">{text}</text>'
+    figure = Figure(figsize=(7.6, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for name, label in _NAMES.items():
+        axes.plot([row.size for row in rows], [getattr(row, name) for row in rows], marker="o", ms=4, label=label)
+    axes.set(xscale="log", yscale="log", xlabel="documents in the namespace", ylabel="milliseconds, p50")
+    axes.set_title("Recall of 10, without the query's embedding", loc="left")
+    axes.grid(visible=True, color="#ddd")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(file, dpi=150)
 
 
 def main() -> None:
@@ -306,8 +274,10 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--cpu", action="store_true", help="count the CPU's time: for a machine that others use too")
     parser.add_argument("--json", type=Path, help="write the figures there")
-    parser.add_argument("--plot", type=Path, help="write a plot there, as SVG")
+    parser.add_argument("--plot", type=Path, help="draw the figures there (.svg, .png); needs matplotlib")
     chosen = parser.parse_args()
+    if chosen.plot and not find_spec("matplotlib"):
+        parser.error("--plot needs matplotlib: run `pip install 'agentmem[plot]'`")
     sizes, rows = [int(size) for size in chosen.sizes.split(",")], []
     console = Console()
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as bar:
@@ -325,7 +295,7 @@ def main() -> None:
     if chosen.json:
         chosen.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
     if chosen.plot:
-        chosen.plot.write_text(plot(rows), encoding="utf-8")
+        plot(rows, chosen.plot)
 
 
 if __name__ == "__main__":

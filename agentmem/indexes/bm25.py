@@ -150,7 +150,7 @@ class Matches:
         out, weights = np.zeros(len(groups.lengths), np.float32), np.zeros(len(self.entries), np.float32)
         for place, entry in enumerate(self.entries):
             found = _counted(entry, groups, apart)
-            holding = np.flatnonzero(found)
+            holding = np.flatnonzero(found > 0)  # of truths, several times faster than of numbers
             often = found[holding]
             weights[place] = entry.times * rarity(groups.count, len(holding)) * (K1 + 1)
             out[holding] += weights[place] * (often / (often + norm[holding]))
