@@ -41,14 +41,25 @@ def find_corrections(dataset: str, path: Path, given: Path | None) -> Path | Non
     return given or (beside if beside.is_file() else None)
 
 
+def under_corrections(cases: Sequence[Case], dataset: str, path: Path, given: Path | None) -> Corrected | None:
+    """The conversations under `path` with their labels corrected; None where there are no corrections for them.
+
+    Raises InputError where the file given has none.
+    """
+    file = find_corrections(dataset, path, given)
+    corrected = correct(cases, file) if file is not None else None
+    if corrected is None or corrected.applied:
+        return corrected
+    if given is not None:
+        raise InputError(f"none of the corrections in {given} belongs to a question here: is it for other ones?")
+    return None
+
+
 def correct(cases: Sequence[Case], file: Path) -> Corrected:
-    """The conversations with the corrections in `file` made. Raises FormatError for another shape, InputError where no
-    correction belongs to a question here."""
+    """The conversations with the corrections in `file` made. Raises FormatError for another shape."""
     known = _corrections(file)
     used: set[_Key] = set()
     corrected = [_corrected(case, known, used) for case in cases]
-    if not used:
-        raise InputError(f"none of the corrections in {file} belongs to a question here: is it for another dataset?")
     return Corrected(file, corrected, len(used), len(known.keys() - used))
 
 

@@ -16,7 +16,7 @@ from agentmem.errors import InputError
 from agentmem.evals.answers import ANSWER_PROMPT, JUDGE_PROMPT, Answerer, references
 from agentmem.evals.baselines import BASELINES, Baselines
 from agentmem.evals.datasets import Case, Dataset, find_dataset, read_cases
-from agentmem.evals.labels import Corrected, correct, find_corrections
+from agentmem.evals.labels import Corrected, under_corrections
 from agentmem.evals.metrics import CUTS, DEPTH
 from agentmem.evals.report import OURS, Asked, Found, percentiles, section
 from agentmem.fusion import DEFAULT, Weights
@@ -105,8 +105,7 @@ def run_eval(
     """
     found, settings = find_dataset(dataset), settings or Settings()
     cases = read_cases(found, Path(path))
-    file = find_corrections(dataset, Path(path), labels)
-    corrected = correct(cases, file) if file is not None else None
+    corrected = under_corrections(cases, dataset, Path(path), labels)
     _check(baselines, embedder)
     plan = _Plan(found, settings, _loaded(embedder, settings), weights, baselines, model)
     asked = list(_ask_all(plan, _by_label(cases, corrected), progress or _ignore))

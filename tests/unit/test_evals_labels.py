@@ -111,6 +111,12 @@ def test_corrections_for_conversations_that_are_not_here_are_counted(tmp_path: P
     assert (corrected["applied"], corrected["unmatched"]) == (1, 1)
 
 
+def test_a_file_beside_that_has_nothing_for_what_is_here_changes_nothing(tmp_path: Path) -> None:
+    path = _write(tmp_path / "conv-1.json", _conversation(TULIPS))
+    _write(tmp_path / "audit_errors.json", [_correction(HERONS, "D1:1")])
+    assert _measured(path)["corrected"] is None
+
+
 @pytest.mark.parametrize(
     ("content", "error", "says"),
     [
