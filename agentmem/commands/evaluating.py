@@ -235,6 +235,8 @@ def _lines(section: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, str
         yield from (_line(f"answers: {name}", label, context[quality]) for quality, label in _QUALITIES.items())
         for count in ("asked", "answered", "unjudged"):
             yield f"answers: {name}", count, str(context[count]), "", ""
+        for reason, times in [*context["errors"].items(), *context["judge_errors"].items()]:
+            yield f"answers: {name}", one_line(reason), str(times), "", ""
 
 
 def _line(name: str, figure: str, found: Mapping[str, float | None]) -> tuple[str, str, str, str, str]:

@@ -293,6 +293,8 @@ def test_the_servers_failures_are_counted_and_shown(run: Run, server: Server) ->
     assert times == 2
     assert "failed (status 500)" in reason
     assert (context["asked"], context["answered"], context["f1"]["mean"]) == (2, 0, None)
+    printed = run("--answers", "--base-url", server.url).stdout.splitlines()
+    assert ["published", "answers: no_memory", reason, "2", "", ""] in [line.split("\t") for line in printed]
 
 
 def test_answers_need_a_model_before_any_work(run: Run) -> None:
