@@ -45,14 +45,14 @@ def plot(result: Mapping[str, Any], file: Path) -> None:
         axes.set_title(title, fontsize=10, color=_INK, loc="left")
     panels[0].set_ylabel("share of the evidence found", color=_INK)
     panels[0].legend(frameon=False, loc="lower right", fontsize=9)
-    figure.suptitle(_title(result), fontsize=12, color=_INK, x=0.01, ha="left")
+    figure.suptitle(_title(result), fontsize=11, color=_INK, x=0.01, ha="left")
     figure.savefig(file)
 
 
 def _title(result: Mapping[str, Any]) -> str:
-    counts = f"{result['questions']} questions, {result['conversations']} conversations"
+    counts = f"{result['questions']} questions on {result['conversations']} conversations"
     level = f"{result['intervals']['level']:.0%} intervals over {result['intervals']['resampled']}"
-    return f"{result['dataset']}: evidence found against tokens spent  ({counts}; {level})"
+    return f"{result['dataset']}: evidence found against tokens spent\n{counts}; {level}"
 
 
 def _draw(axes: Axes, section: Mapping[str, Any]) -> None:
