@@ -76,7 +76,7 @@ COLUMNS = (
         "unlink a row and leave its text readable",
     ),
     Column("readable", "left", _two, False, ""),
-    Column("first", "first s", _two, False, "Python's imports and one read of all turns and vectors"),
+    Column("first", "first s", _two, False, "Python's imports, and a read of turns and vectors; not profiled"),
     Column("megabytes", "MB", _one, False, "a turn has its id, times, place, change log and edges beside its text"),
     Column("survived", "kills", str, True, ""),
 )
