@@ -39,7 +39,7 @@ class Baselines:
         return self._turns([cache.ids[doc] for doc in best[:k]])
 
     def _bm25(self, question: str) -> Scores:
-        matches = self._cache.postings.find(set(stems(question)))
+        matches = self._cache.postings.find(list(dict.fromkeys(stems(question))))
         return matches.scores(np.arange(len(self._cache), dtype=np.int32))
 
     def _turns(self, ids: Sequence[str]) -> list[Turn]:
