@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,14 @@ from agentmem.indexes.ids import NOT_THERE, Ids
 from agentmem.indexes.postings import Postings
 from agentmem.indexes.vectors import VectorIndex, make_index
 from agentmem.interfaces import Reader
+from agentmem.opening import fill
+from agentmem.snapshots import Run
 from agentmem.text import count_tokens, index_text, stems, words
 from agentmem.types import Change, Chunk, Kind, Namespace, Thought, Turn, only_quotes
 
 _KINDS: tuple[Kind, ...] = ("turn", "thought")
 _HOLES_LEFT = 1000
+_FOREVER = int(np.iinfo(np.int64).max)
 NewIndex: TypeAlias = Callable[[], VectorIndex]
 AUTO: NewIndex = partial(make_index, "auto")
 
@@ -40,7 +43,7 @@ class NamespaceCache:
         self.namespace = namespace
         self._new_index = new_index
         self.lock = threading.RLock()
-        self._seen = -1
+        self.seen = -1
         self._clear()
 
     def _clear(self) -> None:
@@ -51,6 +54,8 @@ class NamespaceCache:
         self.postings, self.vectors = Postings(), self._new_index()
         self._spans: dict[str, Span] = {}
         self._layout = Layout(self.columns, self.postings)
+        self.kept: set[int] = set()
+        self.useless: list[int] = []
 
     def __len__(self) -> int:
         """Documents, holes included: the size of every score array."""
@@ -64,35 +69,35 @@ class NamespaceCache:
     def refresh(self, reader: Reader) -> bool:
         """Catch up with the database; whether anything changed. One query when nothing did."""
         last = reader.last_change(namespace=self.namespace)
-        if last == self._seen:
+        if last == self.seen:
             return False
         changes = self._missed(reader, last)
         if changes is None or len(self.ids) > 2 * self.ids.held + _HOLES_LEFT:
             self._rebuild(reader)
         else:
             self._apply(reader, changes)
-        self._seen = last
+        self.seen = last
         return True
 
     def _missed(self, reader: Reader, last: int) -> list[Change] | None:
         """The changes since the last refresh; None where they cannot be had."""
-        if self._seen < 0 or last < self._seen:
+        if self.seen < 0 or last < self.seen:
             return None
         try:
-            return reader.changes(namespace=self.namespace, after=self._seen)
+            return reader.changes(namespace=self.namespace, after=self.seen)
         except KeyError:
             return None
 
     def _rebuild(self, reader: Reader) -> None:
-        self._seen = -1  # should reading fail half-way, the next refresh starts over
+        self.seen = -1  # should reading fail half-way, the next refresh starts over
         self._clear()
         self._layout.postpone()
+        self.useless = fill(self, reader)
         for kind in _KINDS:
-            for record in reader.select(kind, namespace=self.namespace):
-                self._add(record)
             self._set_vectors(*reader.vectors(kind, namespace=self.namespace))
-        for chunk in reader.select("chunk", namespace=self.namespace):
-            self._set_span(chunk)
+        chunks = reader.columns("chunk", ("id", "session", "first_seq", "last_seq"), namespace=self.namespace)
+        for id_, session, first, last in zip(*_listed(chunks), strict=True):
+            self._set_span(id_, session, first, _FOREVER if last < 0 else last)
 
     def _apply(self, reader: Reader, changes: Sequence[Change]) -> None:
         touched: dict[Kind, dict[str, None]] = defaultdict(dict)
@@ -119,6 +124,10 @@ class NamespaceCache:
                 self._add(found[id_])
         return fresh
 
+    def add_all(self, records: Iterable[Turn | Thought]) -> None:
+        for record in records:
+            self._add(record)
+
     def _add(self, record: Turn | Thought) -> None:
         text = index_text(record)
         doc = self.columns.append(_changeable(record) | self._fixed(record))
@@ -127,6 +136,40 @@ class NamespaceCache:
         self.ids.add(record.id)
         self.postings.add(doc, stems(text))
         self._layout.add(doc)
+
+    def attach(self, run: Run, changeable: Mapping[str, NDArray[Any]]) -> None:
+        """Take over a run of documents from a snapshot; `changeable` are the fields that may have changed since."""
+        first, count = len(self), len(run.ids)
+        fields = {name: run.fields[name] for name in ("kind", "role", "origin", "tokens", "seq", "recorded")}
+        names = ((self.sessions, "session", run.sessions), (self.speakers, "speaker", run.speakers))
+        for held, name, bearing in names:
+            uses = np.bincount(run.fields[name], minlength=len(bearing) + 1)[1:].tolist()
+            numbers = [held.take(text, times) for text, times in zip(bearing, uses, strict=True)]
+            fields[name] = np.array([NAMELESS, *numbers], dtype=np.int32)[run.fields[name]]
+        self.columns.extend(count, {**fields, **changeable})
+        self._live = grown(self._live, first + count)
+        self._live[first : first + count] = True
+        for id_ in run.ids:
+            self.ids.add(id_)
+        self.postings.attach(first, run.terms, run.packed, run.lengths)
+        self._layout.reach(first + count)
+        self.kept.add(first)
+
+    def due(self) -> list[int]:
+        """The sealed runs that no snapshot is kept of, by their first document."""
+        return [run.start for run in self.postings.runs() if run.start not in self.kept]
+
+    def run(self, first: int) -> Run:
+        """A sealed run as it is now, to be kept: without the documents that were removed."""
+        stop = next(run.stop for run in self.postings.runs() if run.start == first)
+        docs = np.flatnonzero(self.live[first:stop]) + first
+        fields = {name: self.columns[name][docs] for name in ("kind", "role", "origin", "tokens", "seq", "recorded")}
+        fields["quotes"] = self.columns["state"][docs] == STATES.index("quoting")
+        fields["session"], sessions = _named(self.sessions, self.columns["session"][docs])
+        fields["speaker"], speakers = _named(self.speakers, self.columns["speaker"][docs])
+        terms, packed = self.postings.packed(first)
+        ids = [self.ids[doc] for doc in docs.tolist()]
+        return Run(ids, sessions, speakers, fields, self.postings.lengths[docs], terms, packed)
 
     def _fixed(self, record: Turn | Thought) -> dict[str, float]:
         """The fields that never change."""
@@ -155,6 +198,7 @@ class NamespaceCache:
         if doc == NOT_THERE:
             return
         self._live[doc] = False
+        self.kept.discard(self.postings.run_of(doc))
         self.ids.remove(doc)
         self._layout.remove(doc)
         self.postings.remove(doc)
@@ -180,11 +224,11 @@ class NamespaceCache:
                 self._layout.close(self._spans.pop(id_))
                 self.sessions.release(held.session)
             if id_ in found:
-                self._set_span(found[id_])
+                self._set_span(id_, found[id_].session, *_bounds(found[id_]))
 
-    def _set_span(self, chunk: Chunk) -> None:
-        self._spans[chunk.id] = Span(self.sessions.take(chunk.session), *_bounds(chunk))
-        self._layout.open(self._spans[chunk.id])
+    def _set_span(self, id_: str, session: str, first: int, last: int) -> None:
+        self._spans[id_] = Span(self.sessions.take(session), first, last)
+        self._layout.open(self._spans[id_])
 
     def layout(self) -> Layout:
         """Who stands beside whom, and the chunk and session of each document."""
@@ -208,7 +252,19 @@ class NamespaceCache:
 
 def _bounds(chunk: Chunk) -> tuple[int, int]:
     """First and last seq; an open chunk has no end."""
-    return chunk.first_seq, int(np.iinfo(np.int64).max) if chunk.last_seq is None else chunk.last_seq
+    return chunk.first_seq, _FOREVER if chunk.last_seq is None else chunk.last_seq
+
+
+def _listed(columns: Mapping[str, Any]) -> list[list[Any]]:
+    return [column if isinstance(column, list) else column.tolist() for column in columns.values()]
+
+
+def _named(names: Names, numbers: NDArray[np.int32]) -> tuple[NDArray[np.int32], list[str]]:
+    """The names that documents bear, and each one's place among them, 1 upwards; 0 for none."""
+    used, places = np.unique(numbers[numbers != NAMELESS], return_inverse=True)
+    out = np.zeros(len(numbers), np.int32)
+    out[numbers != NAMELESS] = places + 1
+    return out, [names.name(number) for number in used.tolist()]
 
 
 def _changeable(record: Turn | Thought) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -46,10 +46,11 @@ class Names:
         self._uses: Counter[int] = Counter()
         self._next = NAMELESS + 1
 
-    def take(self, name: str) -> int:
+    def take(self, name: str, times: int = 1) -> int:
+        """The number of a name that so many more bear."""
         number = self._numbers.setdefault(name, self._next)
         self._names[number] = name
-        self._uses[number] += 1
+        self._uses[number] += times
         self._next = max(self._next, number + 1)
         return number
 
@@ -85,6 +86,13 @@ class Columns:
             self._arrays = {name: grown(held, self.size) for name, held in self._arrays.items()}
         self.put(self.size - 1, values)
         return self.size - 1
+
+    def extend(self, count: int, values: Mapping[str, NDArray[Any]]) -> None:
+        """Append rows; fields that are not given are 0."""
+        self.size += count
+        self._arrays = {name: grown(held, self.size) for name, held in self._arrays.items()}
+        for name, column in values.items():
+            self._arrays[name][self.size - count : self.size] = column
 
     def put(self, row: int, values: dict[str, float]) -> None:
         for name, value in values.items():

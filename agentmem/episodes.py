@@ -112,14 +112,18 @@ class Layout:
 
     def add(self, doc: int) -> None:
         """Take in a new document."""
-        self.before, self.after = grown(self.before, doc + 1), grown(self.after, doc + 1)
+        self.reach(doc + 1)
         self.before[doc] = self.after[doc] = doc
-        for groups in (self.chunks, self.sessions):
-            groups.reach(doc + 1)
         session = int(self._columns["session"][doc])
         if session and not self._stale:
             self._link(doc, session)
             self._put(doc, session)
+
+    def reach(self, size: int) -> None:
+        """Make room for documents 0 … size - 1."""
+        self.before, self.after = grown(self.before, size), grown(self.after, size)
+        for groups in (self.chunks, self.sessions):
+            groups.reach(size)
 
     def _link(self, doc: int, session: int) -> None:
         """Put a turn in its place in its session."""

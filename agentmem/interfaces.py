@@ -154,7 +154,7 @@ class Writer(Reader, Protocol):
 
         It is erased like content by the transaction that removes a record it covers or changes its content; one made
         from vectors also by the one that sets or clears the vector of such a record. False, and nothing is kept, where
-        that happened after `seen` already or may have.
+        that happened after `seen` already or may have, and where another of this basis covers one of the records.
         """
 
     def drop_snapshots(self, numbers: Iterable[int], *, namespace: Namespace) -> None:

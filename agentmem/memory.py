@@ -413,8 +413,8 @@ class Memory:
         return str(self._queue.error) if self._queue.error else None
 
     def flush(self, *, progress: Progress | None = None) -> int:
-        """Do all waiting work in this thread: vectors, what recall's indexes have pending, and erasures that an open
-        read delayed. Returns vectors set."""
+        """Do all waiting work in this thread: vectors, what recall has to build and to keep as snapshots, and
+        erasures that an open read delayed. Returns vectors set."""
         self._erasure.finish()
         done = self._queue.flush(progress)
         self._engine.builder.build()

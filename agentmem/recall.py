@@ -61,7 +61,7 @@ class RecallEngine:
         self._weights = weights
         self._caches: dict[Namespace, NamespaceCache] = {}
         self._lock = threading.Lock()
-        self.builder = Builder(lambda: list(self._caches.values()))
+        self.builder = Builder(backend, lambda: list(self._caches.values()))
 
     def recall(
         self,
@@ -85,7 +85,7 @@ class RecallEngine:
             _check_dimension(cache, vector)
             if not len(cache):
                 return []
-            if changed and cache.vectors.pending() is not None:
+            if changed and (cache.vectors.pending() is not None or cache.due()):
                 self.builder.wake()
             for scene, passing in self._scenes(cache, reader, asked, conditions):
                 fused = fuse(scene, self._weights)

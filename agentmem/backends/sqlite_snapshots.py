@@ -34,13 +34,15 @@ def _joined(db: Connection, number: int) -> bytes:
 
 
 def put(db: Connection, ns: int, basis: Basis, data: bytes, covers: Mapping[Kind, Sequence[Any]]) -> bool:
-    """Keep a snapshot of records, whose ids come as columns; False where one of them is not there."""
+    """Keep a snapshot of records, whose ids come as columns; False where one of them is not there, or has one."""
     ranges: Ranges = []
     for kind, ids in covers.items():
         found = _ranges(db, ns, kind, ids)
-        if found is None:
+        if found is None or any(_meets(db, ns, basis, run) for run in found):
             return False
         ranges += found
+    if not ranges:
+        return False
     number = db.run("INSERT INTO snapshots (ns, basis, size) VALUES (?, ?, ?)", [ns, basis, len(data)]).lastrowid
     rows = [(number, kind, first, last) for kind, first, last in ranges]
     db.many("INSERT INTO snapshot_ranges (snapshot, kind, first, last) VALUES (?, ?, ?, ?)", rows)
@@ -63,6 +65,14 @@ def _ranges(db: Connection, ns: int, kind: Kind, ids: Sequence[Any]) -> Ranges |
     near = [n for (n,) in db.rows(between, [ns, min(rows), max(rows)])]
     runs = [list(run) for wanted, run in groupby(near, rows.__contains__) if wanted]
     return [(kind, run[0], run[-1]) for run in runs]
+
+
+def _meets(db: Connection, ns: int, basis: Basis, run: tuple[Kind, int, int]) -> bool:
+    """Whether a snapshot covers one of these rows."""
+    held = "SELECT 1 FROM snapshots JOIN snapshot_ranges ON snapshot = id WHERE ns = ? AND basis = ?"
+    kind, first, last = run
+    meeting = f"{held} AND kind = ? AND first <= ? AND last >= ? LIMIT 1"
+    return db.one(meeting, [ns, basis, kind, last, first]) is not None
 
 
 def _write(db: Connection, data: bytes) -> Iterator[int]:

@@ -10,13 +10,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.indexes.arrays import grown
 from agentmem.indexes.bm25 import Entry, Matches, rarity
-from agentmem.indexes.runs import Entries, Sealed, Tail
+from agentmem.indexes.runs import Entries, Packed, Sealed, Tail
 
 SEGMENT = 32_768
 """Documents that are sealed together."""
@@ -85,6 +86,44 @@ class Postings:
         self._holding[number] += 1
         return number
 
+    def attach(self, first: int, terms: Sequence[str], packed: Packed, lengths: NDArray[Any]) -> None:
+        """Take over a run that was packed, as documents from number `first` on, a number larger than all before."""
+        self._seal(first)
+        stop = first + len(lengths)
+        fresh = [term for term in terms if term not in self._numbers]
+        self._numbers.update(zip(fresh, range(len(self._terms), len(self._terms) + len(fresh)), strict=True))
+        self._terms += fresh
+        self._holding += [0] * len(fresh)
+        numbers = [self._numbers[term] for term in terms]
+        for number, count in zip(numbers, packed.counts.tolist(), strict=True):
+            self._holding[number] += count
+        self._sealed.append(Sealed.unpacked(packed, first, np.array(numbers, dtype=np.int32)))
+        self._tail = Tail(stop)
+        self._reach(stop)
+        self._lengths[first:stop], self._distinct[first:stop], self._held[first:stop] = lengths, packed.distinct, True
+        self._stop = stop
+        self._count += len(lengths)
+        self._total += int(lengths.sum())
+
+    def packed(self, first: int) -> tuple[list[str], Packed]:
+        """The terms and the documents that are left of the sealed run from document `first` on."""
+        sealed = self._sealed[self._sealed_runs(first)]
+        run = slice(first, sealed.stop)
+        numbers, packed = sealed.packed(self._held[run], self._distinct[run])
+        return [self._terms[number] for number in numbers.tolist()], packed
+
+    def runs(self) -> list[range]:
+        """The document numbers of each sealed run."""
+        return [range(sealed.first, sealed.stop) for sealed in self._sealed]
+
+    def run_of(self, doc: int) -> int | None:
+        """The first document of the sealed run that a document is in."""
+        return None if doc >= self._tail.first else self._sealed[self._sealed_runs(doc)].first
+
+    def _sealed_runs(self, doc: int) -> int:
+        """Which sealed run a document is in."""
+        return bisect_right(self._sealed, doc, key=lambda sealed: sealed.first) - 1
+
     def _seal(self, first: int) -> None:
         """Begin a new tail at document `first`."""
         if self._stop > self._tail.first:
@@ -94,7 +133,7 @@ class Postings:
     def _segment_of(self, doc: int) -> Sealed | Tail:
         if doc >= self._tail.first:
             return self._tail
-        return self._sealed[bisect_right(self._sealed, doc, key=lambda sealed: sealed.first) - 1]
+        return self._sealed[self._sealed_runs(doc)]
 
     def remove(self, doc: int) -> None:
         """Take out every entry of `doc`; a number that is not there is passed over."""

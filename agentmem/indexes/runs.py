@@ -75,6 +75,21 @@ class Tail:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A run of documents by itself, as plain arrays: documents are rows 0, 1, 2, …, and terms are places in a list.
+
+    The term at a place is held by as many rows as `counts` says there, those next in `rows`, with their `frequencies`;
+    a row holds as many terms as `distinct` says, the places next in `forward`.
+    """
+
+    counts: Numbers
+    rows: NDArray[Any]
+    frequencies: NDArray[Any]
+    distinct: NDArray[Any]
+    forward: NDArray[Any]
+
+
 @dataclass(slots=True)
 class Sealed:
     """A run of documents from number `first` on, to which none is added any more.
@@ -92,6 +107,43 @@ class Sealed:
     frequencies: NDArray[Any]
     rows: Numbers
     forward: NDArray[Any]
+
+    @classmethod
+    def unpacked(cls, packed: Packed, first: int, numbers: Numbers) -> Sealed:
+        """What was packed, from document number `first` on, its terms having these numbers."""
+        order = np.argsort(numbers)
+        place = np.empty(len(order), np.int32)
+        place[order] = np.arange(len(order))
+        stops, counts = np.cumsum(packed.counts, dtype=np.int32), packed.counts.astype(np.int32)
+        return cls(
+            first=first,
+            terms=numbers[order],
+            starts=(stops - counts)[order],
+            counts=counts[order],
+            docs=packed.rows.astype(np.int32) + np.int32(first),
+            frequencies=packed.frequencies.copy(),
+            rows=np.concatenate([[0], np.cumsum(packed.distinct)]).astype(np.int32),
+            forward=_small(place)[packed.forward],
+        )
+
+    def packed(self, held: NDArray[np.bool_], distinct: NDArray[Any]) -> tuple[Numbers, Packed]:
+        """The numbers of its terms, and itself without the documents that are not `held`; both arrays by row."""
+        terms = np.flatnonzero(self.counts)
+        entries = _spread(self.starts[terms], self.counts[terms])
+        places = _spread(self.rows[:-1][held], distinct[held])
+        row, place = np.cumsum(held) - 1, np.cumsum(self.counts > 0) - 1
+        return self.terms[terms], Packed(
+            counts=self.counts[terms],
+            rows=_small(row[self.docs[entries] - self.first]),
+            frequencies=self.frequencies[entries],
+            distinct=_small(distinct[held]),
+            forward=_small(place[self.forward[places]]),
+        )
+
+    @property
+    def stop(self) -> int:
+        """The number after its last document's."""
+        return self.first + len(self.rows) - 1
 
     def _places(self, doc: int, count: int) -> NDArray[Any]:
         start = int(self.rows[doc - self.first])
@@ -139,6 +191,13 @@ def _numbers(values: array[int]) -> Numbers:
 
 def _joined(parts: Iterable[array[int] | Sequence[int]]) -> Numbers:
     return np.frombuffer(bytearray().join(memoryview(part) for part in parts), np.int32)  # type: ignore[arg-type]
+
+
+def _spread(starts: NDArray[Any], counts: NDArray[Any]) -> NDArray[np.intp]:
+    """The numbers start … start + count - 1 of each pair, one pair after the other."""
+    counts = counts.astype(np.intp)
+    before = np.cumsum(counts) - counts
+    return np.repeat(starts - before, counts) + np.arange(counts.sum())
 
 
 def _small(values: NDArray[Any]) -> NDArray[Any]:

@@ -146,10 +146,10 @@ class SnapshotsConformance(Conformance):
             again.close()
 
     def test_dropped_ones_go_and_no_others(self, keeper: Backend) -> None:
-        turn, elsewhere = new_turn(), new_turn(namespace=OTHER)
-        add(keeper, turn, elsewhere)
-        for data in (b"one", b"two", b"three"):
-            put(keeper, data, turn)
+        turns, elsewhere = [new_turn() for _ in range(3)], new_turn(namespace=OTHER)
+        add(keeper, *turns, elsewhere)
+        for data, turn in zip((b"one", b"two", b"three"), turns, strict=True):
+            assert put(keeper, data, turn)
         put(keeper, b"other", elsewhere, namespace=OTHER)
         with keeper.write() as writer:
             numbers = [kept.number for kept in writer.snapshots("text", namespace=NS)]
@@ -177,6 +177,16 @@ class SnapshotsConformance(Conformance):
             writer.remove("thought", [thoughts[3].id], namespace=NS)
         assert held(keeper) == [b"ends"]
         assert keeper.check() == []
+
+    def test_a_record_has_one_of_a_basis(self, keeper: Backend) -> None:
+        turns = [new_turn() for _ in range(5)]
+        add(keeper, *turns)
+        assert put(keeper, b"one", turns[1], turns[3])
+        assert not put(keeper, b"again", turns[0], turns[1])
+        assert not put(keeper, b"again", *turns)
+        assert put(keeper, b"between and around", turns[0], turns[2], turns[4])
+        assert put(keeper, b"graph", *turns, basis="vectors")
+        assert held(keeper) == [b"one", b"between and around"]
 
     def test_states_may_change_under_a_snapshot_and_content_may_not(self, keeper: Backend) -> None:
         turn, chunk, thought = new_turn(), new_chunk(summary="They met."), new_thought()

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 
 from agentmem.config import Settings
 from agentmem.errors import ConflictError, NotFoundError
+from agentmem.indexes.postings import Postings
 from agentmem.interfaces import EmbedderIdentity, Matrix
 from agentmem.memory import Memory
 from agentmem.text import stems
@@ -109,9 +111,15 @@ def mark_of(text: str) -> str:
     return text.split()[0].lower()
 
 
+def snapshots_in(memory: Memory) -> int:
+    with memory.backend.read() as reader:
+        return sum(1 for _ in reader.snapshots("text", namespace=NS))
+
+
 @pytest.mark.parametrize("seed", range(3))
-def test_many_inserts_and_forgets_in_random_order(seed: int, store: Path) -> None:
-    chance = random.Random(seed)
+def test_many_inserts_and_forgets_in_random_order(seed: int, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentmem.cache.Postings", partial(Postings, 16))
+    chance, kept = random.Random(seed), 0
     number, live, gone = 0, dict[str, str](), list[str]()
     with opened(store) as memory:
         for _ in range(10):
@@ -127,7 +135,9 @@ def test_many_inserts_and_forgets_in_random_order(seed: int, store: Path) -> Non
                 thought = memory.insert(secret(number), namespace=NS, sources=[turn.id]).thought
                 live[thought.id] = thought.text
             if chance.random() < 0.6:
+                memory.recall("filler", namespace=NS, wait=0)
                 memory.flush()
+                kept += snapshots_in(memory)
             named = chance.sample(sorted(live), min(len(live), chance.randrange(1, 25)))
             receipt = memory.forget(named, namespace=NS)
             assert receipt.erased == "done"
@@ -140,6 +150,7 @@ def test_many_inserts_and_forgets_in_random_order(seed: int, store: Path) -> Non
         assert faults(memory, NS) == []
         assert {t.text for t in memory.turns(namespace=NS)} <= set(live.values())
     assert marks_in(store) == {mark_of(text) for text in live.values()}
+    assert kept
     with opened(store) as memory:
         assert_gone(store, memory, [text.split(" filler")[0] for text in gone[:5]])
         for turn in memory.turns(namespace=NS)[:20]:
