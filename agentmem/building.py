@@ -49,7 +49,7 @@ class Builder:
         for cache in self._caches():
             keep(self._backend, cache, self._stopping.is_set)
             while not self._stopping.is_set() and self._build_one(cache):
-                pass
+                keep(self._backend, cache, self._stopping.is_set)
 
     def _build_one(self, cache: NamespaceCache) -> bool:
         """Do one step for a cache; False where there was none to do."""

@@ -16,17 +16,20 @@ from agentmem.columns import NAMELESS, NEVER, ORIGINS, ROLES, STATES, THOUGHT, T
 from agentmem.episodes import Layout, Span
 from agentmem.indexes.arrays import grown
 from agentmem.indexes.bm25 import Docs, Matches
+from agentmem.indexes.graphs import Sealed as Graph
 from agentmem.indexes.ids import NOT_THERE, Ids
 from agentmem.indexes.postings import Postings
 from agentmem.indexes.vectors import VectorIndex, make_index
 from agentmem.interfaces import Reader
-from agentmem.opening import fill
+from agentmem.opening import fill, first_of, link
 from agentmem.snapshots import Run
 from agentmem.text import count_tokens, index_text, stems, words
 from agentmem.types import Change, Chunk, Kind, Namespace, Thought, Turn, only_quotes
 
 _KINDS: tuple[Kind, ...] = ("turn", "thought")
 _HOLES_LEFT = 1000
+_GROWN = 1.25
+"""A graph is kept anew when it has so many times the rows it was kept with: else every step would be written."""
 _FOREVER = int(np.iinfo(np.int64).max)
 NewIndex: TypeAlias = Callable[[], VectorIndex]
 AUTO: NewIndex = partial(make_index, "auto")
@@ -55,6 +58,7 @@ class NamespaceCache:
         self._spans: dict[str, Span] = {}
         self._layout = Layout(self.columns, self.postings)
         self.kept: set[int] = set()
+        self.kept_graphs: dict[int, Docs] = {}
         self.useless: list[int] = []
 
     def __len__(self) -> int:
@@ -92,9 +96,10 @@ class NamespaceCache:
         self.seen = -1  # should reading fail half-way, the next refresh starts over
         self._clear()
         self._layout.postpone()
-        self.useless = fill(self, reader)
+        self.useless += fill(self, reader)
         for kind in _KINDS:
             self._set_vectors(*reader.vectors(kind, namespace=self.namespace))
+        self.useless += link(self, reader)
         chunks = reader.columns("chunk", ("id", "session", "first_seq", "last_seq"), namespace=self.namespace)
         for id_, session, first, last in zip(*_listed(chunks), strict=True):
             self._set_span(id_, session, first, _FOREVER if last < 0 else last)
@@ -155,6 +160,23 @@ class NamespaceCache:
         self._layout.reach(first + count)
         self.kept.add(first)
 
+    def _lose_graphs(self, docs: Docs) -> None:
+        """No snapshot is kept any more of graphs over documents that were removed or have another vector."""
+        lost = [first for first, held in self.kept_graphs.items() if np.isin(docs, held).any()]
+        for first in lost:
+            del self.kept_graphs[first]
+
+    def due_graphs(self) -> list[Graph]:
+        """The graphs that no snapshot is kept of, or one of much less."""
+        return [
+            graph
+            for graph in self.vectors.sealed()
+            if (graph.docs != NOT_THERE).any() and len(graph.docs) >= _GROWN * self._rows_kept(graph)
+        ]
+
+    def _rows_kept(self, graph: Graph) -> int:
+        return len(self.kept_graphs.get(first_of(graph.docs), ()))
+
     def due(self) -> list[int]:
         """The sealed runs that no snapshot is kept of, by their first document."""
         return [run.start for run in self.postings.runs() if run.start not in self.kept]
@@ -199,6 +221,7 @@ class NamespaceCache:
             return
         self._live[doc] = False
         self.kept.discard(self.postings.run_of(doc))
+        self._lose_graphs(np.array([doc], np.int32))
         self.ids.remove(doc)
         self._layout.remove(doc)
         self.postings.remove(doc)
@@ -210,6 +233,7 @@ class NamespaceCache:
     def _set_vectors(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
         docs = self.ids.numbers(ids)
         known = docs != NOT_THERE
+        self._lose_graphs(docs[known])
         self.vectors.set(docs[known].astype(np.intp), vectors if known.all() else vectors[known])
 
     def _put_chunks(self, reader: Reader, ids: list[str]) -> None:

@@ -148,13 +148,21 @@ class Writer(Reader, Protocol):
     def clear_vectors(self, *, namespace: Namespace) -> None: ...
 
     def put_snapshot(
-        self, basis: Basis, data: bytes, *, covers: Mapping[Kind, Sequence[str]], seen: int, namespace: Namespace
+        self,
+        basis: Basis,
+        data: bytes,
+        *,
+        covers: Mapping[Kind, Sequence[str]],
+        seen: int,
+        namespace: Namespace,
+        instead: bool = False,
     ) -> bool:
         """Keep what was made from these records' text, or from their vectors, as of the change `seen`.
 
         It is erased like content by the transaction that removes a record it covers or changes its content; one made
         from vectors also by the one that sets or clears the vector of such a record. False, and nothing is kept, where
-        that happened after `seen` already or may have, and where another of this basis covers one of the records.
+        that happened after `seen` already or may have, and where another of this basis covers one of the records unless
+        this one is kept `instead`, which erases those.
         """
 
     def drop_snapshots(self, numbers: Iterable[int], *, namespace: Namespace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from agentmem.columns import NEVER, STATES, THOUGHT, TURN
 from agentmem.errors import SnapshotError
+from agentmem.indexes.graphs import read_dump
+from agentmem.indexes.rows import NONE, Docs
 from agentmem.interfaces import Reader
-from agentmem.snapshots import Run, decode, origin
+from agentmem.snapshots import Run, decode, decode_graph, graph_origin, origin
 from agentmem.types import Kind
 
 if TYPE_CHECKING:
@@ -49,6 +51,27 @@ def fill(cache: NamespaceCache, reader: Reader) -> list[int]:
         filling.take(snapshot.number, snapshot.data)
     filling.add_the_others()
     return filling.useless
+
+
+def link(cache: NamespaceCache, reader: Reader) -> list[int]:
+    """Bring saved graphs into the index of a cache that holds all vectors; return the snapshots that are of no use."""
+    useless: list[int] = []
+    expected = graph_origin(reader, cache.namespace)
+    for snapshot in reader.snapshots("vectors", namespace=cache.namespace):
+        try:
+            ids, dumped = decode_graph(snapshot.data, expected)
+            dump = replace(read_dump(dumped), docs=cache.ids.numbers(ids))
+            cache.vectors.load(dump)
+            cache.kept_graphs[first_of(dump.docs)] = dump.docs
+        except SnapshotError as error:
+            _log.info("snapshot %d is made anew: %s", snapshot.number, error)
+            useless.append(snapshot.number)
+    return useless
+
+
+def first_of(docs: Docs) -> int:
+    """The first document of a graph's rows: it names the graph, however it grows, until it is forgotten."""
+    return int(docs[docs != NONE][0])
 
 
 class _Filling:

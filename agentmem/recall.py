@@ -85,7 +85,7 @@ class RecallEngine:
             _check_dimension(cache, vector)
             if not len(cache):
                 return []
-            if changed and (cache.vectors.pending() is not None or cache.due()):
+            if changed and (cache.vectors.pending() is not None or cache.due() or cache.due_graphs()):
                 self.builder.wake()
             for scene, passing in self._scenes(cache, reader, asked, conditions):
                 fused = fuse(scene, self._weights)

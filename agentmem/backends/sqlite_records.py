@@ -396,12 +396,19 @@ class SqliteWriter(SqliteReader):
         self._db.run(f"UPDATE {table} SET {ZERO} WHERE id IN ({used})", [self._ns(namespace)])
 
     def put_snapshot(
-        self, basis: Basis, data: bytes, *, covers: Mapping[Kind, Sequence[str]], seen: int, namespace: Namespace
+        self,
+        basis: Basis,
+        data: bytes,
+        *,
+        covers: Mapping[Kind, Sequence[str]],
+        seen: int,
+        namespace: Namespace,
+        instead: bool = False,
     ) -> bool:
         if self._disturbed(basis, covers, seen, namespace):
             return False
         columns = {kind: [to_column(id) for id in ids] for kind, ids in covers.items()}
-        return snapshots.put(self._db, self._ns(namespace), basis, data, columns)
+        return snapshots.put(self._db, self._ns(namespace), basis, data, columns, instead)
 
     def _disturbed(self, basis: Basis, covers: Mapping[Kind, Sequence[str]], seen: int, namespace: Namespace) -> bool:
         """Whether what a snapshot was made from may have changed after the change `seen`."""

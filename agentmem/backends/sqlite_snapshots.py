@@ -33,16 +33,21 @@ def _joined(db: Connection, number: int) -> bytes:
     return b"".join(data for (data,) in db.rows(parts, [number]))
 
 
-def put(db: Connection, ns: int, basis: Basis, data: bytes, covers: Mapping[Kind, Sequence[Any]]) -> bool:
-    """Keep a snapshot of records, whose ids come as columns; False where one of them is not there, or has one."""
+def put(
+    db: Connection, ns: int, basis: Basis, data: bytes, covers: Mapping[Kind, Sequence[Any]], instead: bool
+) -> bool:
+    """Keep a snapshot of records, whose ids come as columns; False where one of them is not there, or has one already
+    and this is not to be kept `instead`."""
     ranges: Ranges = []
     for kind, ids in covers.items():
         found = _ranges(db, ns, kind, ids)
-        if found is None or any(_meets(db, ns, basis, run) for run in found):
+        if found is None:
             return False
         ranges += found
-    if not ranges:
+    others = {number for run in ranges for number in _meeting(db, ns, basis, run)}
+    if not ranges or (others and not instead):
         return False
+    erase(db, others)
     number = db.run("INSERT INTO snapshots (ns, basis, size) VALUES (?, ?, ?)", [ns, basis, len(data)]).lastrowid
     rows = [(number, kind, first, last) for kind, first, last in ranges]
     db.many("INSERT INTO snapshot_ranges (snapshot, kind, first, last) VALUES (?, ?, ?, ?)", rows)
@@ -67,12 +72,12 @@ def _ranges(db: Connection, ns: int, kind: Kind, ids: Sequence[Any]) -> Ranges |
     return [(kind, run[0], run[-1]) for run in runs]
 
 
-def _meets(db: Connection, ns: int, basis: Basis, run: tuple[Kind, int, int]) -> bool:
-    """Whether a snapshot covers one of these rows."""
-    held = "SELECT 1 FROM snapshots JOIN snapshot_ranges ON snapshot = id WHERE ns = ? AND basis = ?"
+def _meeting(db: Connection, ns: int, basis: Basis, run: tuple[Kind, int, int]) -> set[int]:
+    """The snapshots that cover one of these rows."""
+    held = "SELECT id FROM snapshots JOIN snapshot_ranges ON snapshot = id WHERE ns = ? AND basis = ?"
     kind, first, last = run
-    meeting = f"{held} AND kind = ? AND first <= ? AND last >= ? LIMIT 1"
-    return db.one(meeting, [ns, basis, kind, last, first]) is not None
+    found = db.rows(f"{held} AND kind = ? AND first <= ? AND last >= ?", [ns, basis, kind, last, first])
+    return {number for (number,) in found}
 
 
 def _write(db: Connection, data: bytes) -> Iterator[int]:

@@ -48,6 +48,7 @@ def put(
     basis: Basis = "text",
     seen: int | None = None,
     namespace: Namespace = NS,
+    instead: bool = False,
 ) -> bool:
     covers: dict[Kind, list[str]] = {"turn": [], "thought": [], "chunk": []}
     kinds: Mapping[type[Any], Kind] = {Turn: "turn", Thought: "thought", Chunk: "chunk"}
@@ -55,7 +56,7 @@ def put(
         covers[kinds[type(record)]].append(record.id)
     with backend.write() as writer:
         last = writer.last_change(namespace=namespace) if seen is None else seen
-        return writer.put_snapshot(basis, data, covers=covers, seen=last, namespace=namespace)
+        return writer.put_snapshot(basis, data, covers=covers, seen=last, namespace=namespace, instead=instead)
 
 
 def held(backend: Backend, basis: Basis = "text", namespace: Namespace = NS) -> list[bytes]:
@@ -187,6 +188,9 @@ class SnapshotsConformance(Conformance):
         assert put(keeper, b"between and around", turns[0], turns[2], turns[4])
         assert put(keeper, b"graph", *turns, basis="vectors")
         assert held(keeper) == [b"one", b"between and around"]
+        assert put(keeper, b"instead", turns[0], turns[3], instead=True)
+        assert held(keeper) == [b"instead"]
+        assert held(keeper, "vectors") == [b"graph"]
 
     def test_states_may_change_under_a_snapshot_and_content_may_not(self, keeper: Backend) -> None:
         turn, chunk, thought = new_turn(), new_chunk(summary="They met."), new_thought()

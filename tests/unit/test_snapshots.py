@@ -19,6 +19,7 @@ from agentmem import text
 from agentmem.backends import open_backend
 from agentmem.cache import NamespaceCache
 from agentmem.errors import SnapshotError
+from agentmem.indexes.hnsw import HnswIndex
 from agentmem.indexes.postings import Postings
 from agentmem.interfaces import Backend
 from agentmem.keeping import keep
@@ -151,6 +152,110 @@ def test_a_cache_opened_from_snapshots_is_like_one_built(backend: Backend) -> No
     assert backend.check() == []
 
 
+def with_graphs() -> HnswIndex:
+    return HnswIndex(segment=16, step=4)
+
+
+def with_vectors(backend: Backend, count: int) -> list[Turn]:
+    turns = some_turns(count)
+    vectors = np.random.default_rng(3).normal(size=(count, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    add(backend, *turns)
+    with backend.write() as writer:
+        writer.set_vectors("turn", [turn.id for turn in turns], vectors, namespace=NS)
+    return turns
+
+
+def linked(backend: Backend, *, build: bool = True) -> NamespaceCache:
+    cache = NamespaceCache(NS, with_graphs)
+    with backend.read() as reader:
+        cache.refresh(reader)
+    while build and (work := cache.vectors.pending()):
+        assert work.run()
+        assert cache.vectors.adopt(work)
+    return cache
+
+
+def graphs(backend: Backend) -> list[bytes]:
+    with backend.read() as reader:
+        return [kept.data for kept in reader.snapshots("vectors", namespace=NS)]
+
+
+def neighbours(cache: NamespaceCache) -> dict[str, list[str]]:
+    docs = np.flatnonzero(cache.live).tolist()
+    vectors = {doc: np.array([cache.vectors.scores_at(axis, np.array([doc]))[0] for axis in AXES]) for doc in docs}
+    return {
+        cache.ids[doc]: [cache.ids[other] for other in cache.vectors.search(vector.astype(np.float32), 3)[0].tolist()]
+        for doc, vector in vectors.items()
+    }
+
+
+AXES = np.eye(8, dtype=np.float32)
+
+
+def test_graphs_need_not_be_built_again(backend: Backend) -> None:
+    with_vectors(backend, 40)
+    built = linked(backend)
+    assert len(built.vectors.sealed()) == 3
+    keep(backend, built)
+    assert len(graphs(backend)) == 3
+    again = linked(backend, build=False)
+    assert again.vectors.pending() is None
+    assert len(again.vectors.sealed()) == 3
+    assert again.due_graphs() == []
+    assert neighbours(again) == neighbours(built)
+    assert described(again) == described(built)
+
+
+def test_a_graph_goes_with_a_vector_and_is_kept_anew(backend: Backend) -> None:
+    turns = with_vectors(backend, 40)
+    cache = linked(backend)
+    keep(backend, cache)
+    with backend.write() as writer:
+        writer.remove("turn", [turns[20].id], namespace=NS)
+        writer.set_vectors("turn", [turns[3].id], np.ones((1, 8), np.float32), namespace=NS)
+    assert len(graphs(backend)) == 1
+    assert all(turns[20].id.encode() not in data for data in graphs(backend) + held(backend))
+    with backend.read() as reader:
+        cache.refresh(reader)
+    keep(backend, cache)
+    assert len(graphs(backend)) == 3
+    assert all(f'"{turns[20].id}"'.encode() not in data for data in graphs(backend) + held(backend))
+    assert neighbours(linked(backend)) == neighbours(cache)
+    assert backend.check() == []
+
+
+def test_a_graph_that_has_grown_is_kept_instead(backend: Backend) -> None:
+    with_vectors(backend, 8)
+    cache = linked(backend)
+    keep(backend, cache)
+    (small,) = graphs(backend)
+    with_vectors(backend, 8)
+    with backend.read() as reader:
+        cache.refresh(reader)
+    while work := cache.vectors.pending():
+        work.run()
+        cache.vectors.adopt(work)
+    keep(backend, cache)
+    (large,) = graphs(backend)
+    assert len(large) > len(small)
+    assert backend.check() == []
+
+
+def test_graphs_of_another_embedder_or_damaged_are_built_anew(backend: Backend) -> None:
+    with_vectors(backend, 40)
+    keep(backend, linked(backend))
+    with backend.write() as writer:
+        writer.set_meta("embedder_digest", "another")
+    again = linked(backend, build=False)
+    assert again.vectors.sealed() == []
+    assert len(again.useless) == 3
+    again = linked(backend)
+    keep(backend, again)
+    assert len(graphs(backend)) == 3
+    assert linked(backend, build=False).vectors.pending() is None
+
+
 def test_states_are_those_of_the_records(backend: Backend) -> None:
     turns, thoughts = some_turns(7), [new_thought(f"tea {n}") for n in range(7)]
     add(backend, *turns, *thoughts)
@@ -209,7 +314,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "cut short": lambda data: data[: len(data) // 2],
     "cut within its head": lambda data: data[:37],
     "one bit": lambda data: data[:-9] + bytes([data[-9] ^ 1]) + data[-8:],
-    "another form": lambda data: data.replace(b"agentmem text 1", b"agentmem text 2"),
+    "another form": lambda data: data.replace(b"agentmem snapshot 1", b"agentmem snapshot 2"),
 }
 
 
