@@ -154,8 +154,7 @@ class NamespaceCache:
         self.columns.extend(count, {**fields, **changeable})
         self._live = grown(self._live, first + count)
         self._live[first : first + count] = True
-        for id_ in run.ids:
-            self.ids.add(id_)
+        self.ids.extend(run.ids)
         self.postings.attach(first, run.terms, run.packed, run.lengths)
         self._layout.reach(first + count)
         self.kept.add(first)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,7 @@ class _Filling:
         self._cache, self._reader = cache, reader
         self._origin = origin(reader, cache.namespace)
         self._rows = _read(reader, cache)
-        self._row_of = {id_: row for row, id_ in enumerate(self._rows.ids)}
+        self._next = {TURN: 0, THOUGHT: self._rows.turns}
         self._taken = np.zeros(len(self._rows.ids), np.bool_)
         self.useless: list[int] = []
 
@@ -100,11 +101,28 @@ class _Filling:
 
     def _placed(self, run: Run) -> NDArray[np.intp]:
         """The rows of a run's documents. Raises SnapshotError where one is not there, or came already."""
-        rows = np.array([self._row_of.get(id_, -1) for id_ in run.ids], dtype=np.intp)
+        rows = np.empty(len(run.ids), np.intp)
+        for _, number in _KINDS:
+            own = np.flatnonzero(run.fields["kind"] == number)
+            rows[own] = self._found(number, run.ids if len(own) == len(rows) else [run.ids[at] for at in own.tolist()])
         kinds = np.where(rows < self._rows.turns, TURN, THOUGHT)
         if (rows < 0).any() or self._taken[rows].any() or (kinds != run.fields["kind"]).any():
             raise SnapshotError("it covers records that are not there, or that another covers")
         return rows
+
+    def _found(self, kind: int, ids: list[str]) -> NDArray[np.intp]:
+        """The rows of ids, -1 for those that have none. Mostly they follow each other, and the last of their kind."""
+        start, stop = self._next[kind], self._next[kind] + len(ids)
+        if self._rows.ids[start:stop] == ids:
+            found = np.arange(start, stop)
+        else:
+            found = np.array([self._row_of.get(id_, -1) for id_ in ids], dtype=np.intp)
+        self._next[kind] = int(found[-1]) + 1 if len(found) else start
+        return found
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        return {id_: row for row, id_ in enumerate(self._rows.ids)}
 
     def add_the_others(self) -> None:
         """Bring in the records that no snapshot covers."""

@@ -50,6 +50,18 @@ class Ids:
         self.held += 1
         return number
 
+    def extend(self, ids: Sequence[str]) -> None:
+        """Give new ids the next numbers."""
+        at = 0
+        while at < len(ids):
+            if len(self._tail) == self._segment:
+                self._seal()
+            part = ids[at : at + self._segment - len(self._tail)]
+            self._numbers.update(zip(part, range(len(self), len(self) + len(part)), strict=True))
+            self._tail += part
+            self.held += len(part)
+            at += len(part)
+
     def _seal(self) -> None:
         start = self._start
         sealed = np.array([_bytes(id_) for id_ in self._tail], dtype=np.bytes_)

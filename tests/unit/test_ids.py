@@ -46,3 +46,20 @@ def test_equal_hashes_are_told_apart(segment: int, monkeypatch: pytest.MonkeyPat
         ids.add(id_)
     ids.remove(3)
     np.testing.assert_array_equal(ids.numbers(many), [n if n != 3 else NOT_THERE for n in range(35)])
+
+
+@given(st.lists(st.lists(st.integers(0, 99), max_size=12)), st.integers(1, 9))
+def test_many_at_once_are_as_one_by_one(batches: list[list[int]], segment: int) -> None:
+    one_by_one, at_once = Ids(segment), Ids(segment)
+    for number, batch in enumerate(batches):
+        fresh = [f"id-{number}-{place}" for place in range(len(batch))]
+        at_once.extend(fresh)
+        for id_ in fresh:
+            one_by_one.add(id_)
+        if number == 2 and len(at_once):
+            at_once.remove(0)
+            one_by_one.remove(0)
+    everything = [f"id-{number}-{place}" for number, batch in enumerate(batches) for place in range(len(batch))]
+    assert [at_once[n] for n in range(len(at_once))] == [one_by_one[n] for n in range(len(one_by_one))]
+    assert at_once.numbers(everything).tolist() == one_by_one.numbers(everything).tolist()
+    assert at_once.held == one_by_one.held
