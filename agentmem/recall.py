@@ -16,6 +16,7 @@ from agentmem.cache import AUTO, NamespaceCache, NewIndex
 from agentmem.candidates import DEPTH, WHOLE, gather, touched
 from agentmem.clock import utc_now
 from agentmem.columns import STATES, THOUGHT, TURN
+from agentmem.diversity import NOTHING, Spread, spread
 from agentmem.episodes import Docs
 from agentmem.errors import EmbedderMismatchError
 from agentmem.explain import Explanation, reading
@@ -23,7 +24,7 @@ from agentmem.filters import KINDS, Conditions, Mask, allowed
 from agentmem.fusion import DEFAULT, Fused, Query, Scene, Weights, arrange, everything, fuse, has_meaning
 from agentmem.interfaces import Backend, Clock, Reader
 from agentmem.text import index_text, normalise, stems
-from agentmem.types import Namespace, RecallItem, Thought, Turn
+from agentmem.types import Namespace, RecallItem, Signal, Thought, Turn
 
 ANYTHING = Conditions()
 _WIDER = 8
@@ -32,11 +33,12 @@ _WIDER = 8
 
 @dataclass(frozen=True, slots=True)
 class _Picked:
-    """A record chosen for the answer, with how many near-equal ones it stands for."""
+    """A record chosen for the answer, how many equal ones it stands for, and what it loses as a near-duplicate."""
 
     doc: int
     record: Turn | Thought
     repeats: int
+    lost: tuple[Signal, ...]
 
 
 class RecallEngine:
@@ -183,11 +185,11 @@ def _walked(
     reader: Reader, cache: NamespaceCache, docs: Docs, scores: NDArray[np.float32], k: int, budget: int | None
 ) -> _Walk:
     """Walk down the ranking, passing over what says the same as a better one and what the budget has no room for."""
-    wanted = 2 * k + 8
+    wanted = 4 * k + 20
     while True:
         walk = _Walk(reader, cache, k, budget)
-        for doc in _best(docs, scores, wanted):
-            walk.visit(doc)
+        best = _best(docs, scores, wanted)
+        walk.along(best, scores[np.searchsorted(docs, best)])
         if len(walk.picked) == k or wanted >= len(docs):
             return walk
         wanted *= 4
@@ -195,7 +197,7 @@ def _walked(
 
 @dataclass
 class _Walk:
-    """Chooses among documents offered best first."""
+    """Chooses among documents."""
 
     reader: Reader
     cache: NamespaceCache
@@ -205,8 +207,16 @@ class _Walk:
     _passed_over: bool = False
     _alike: dict[tuple[int, int, frozenset[int]], list[int]] = field(default_factory=dict)
     _said: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    _records: dict[int, Turn | Thought] = field(default_factory=dict)
+    _order: Spread = NOTHING
 
-    def visit(self, doc: int) -> None:
+    def along(self, docs: Sequence[int], scores: NDArray[np.float32]) -> None:
+        """Visit documents, given best first, in the order in which they repeat least."""
+        self._order = spread(self.cache, docs, scores, self._texts)
+        for doc in self._order.repeated:
+            self._visit(doc)
+
+    def _visit(self, doc: int) -> None:
         columns = self.cache.columns
         key = (int(columns["kind"][doc]), int(columns["role"][doc]), self.cache.postings.signature(doc))
         alike = self._alike.setdefault(key, [])
@@ -233,12 +243,20 @@ class _Walk:
 
     def _says(self, doc: int) -> tuple[str, ...]:
         if doc not in self._said:
-            self._said[doc] = _says(_records(self.reader, self.cache, [doc])[doc])
+            self._said[doc] = _says(self._read([doc])[doc])
         return self._said[doc]
 
+    def _read(self, docs: Sequence[int]) -> dict[int, Turn | Thought]:
+        self._records |= _records(self.reader, self.cache, [doc for doc in docs if doc not in self._records])
+        return self._records
+
+    def _texts(self, docs: Sequence[int]) -> dict[int, str]:
+        records = self._read(docs)
+        return {doc: records[doc].text for doc in docs}
+
     def fetched(self) -> list[_Picked]:
-        records = _records(self.reader, self.cache, list(self.picked))
-        return [_Picked(doc, records[doc], repeats) for doc, repeats in self.picked.items()]
+        records = self._read(list(self.picked))
+        return [_Picked(doc, records[doc], repeats, self._order.signal(doc)) for doc, repeats in self.picked.items()]
 
 
 def _says(record: Turn | Thought) -> tuple[str, ...]:
@@ -268,12 +286,12 @@ def _items(
 
 
 def _item(p: _Picked, fused: Fused, explanation: Explanation, origins: Mapping[str, list[str]]) -> RecallItem:
-    signals = fused.signals(p.doc)
+    signals = (*fused.signals(p.doc), *p.lost)
     return RecallItem(
         id=p.record.id,
         kind="thought" if isinstance(p.record, Thought) else "turn",
         text=p.record.text,
-        score=float(fused.score[fused.place(p.doc)]),
+        score=float(fused.score[fused.place(p.doc)]) + sum(signal.contribution for signal in p.lost),
         time=p.record.valid_from if isinstance(p.record, Thought) else p.record.occurred_at,
         source=_source(p.record, origins),
         why=explanation.why(p.doc, signals, p.repeats),

@@ -136,6 +136,13 @@ class FlatIndex:
                 out[at] = self._segments[number].gather(rows, vector)
         return out
 
+    def vectors_at(self, docs: Numbers) -> Matrix:
+        """The vectors of some documents, shape (docs, dimension); zeros where there is none."""
+        out = np.zeros((len(docs), self._dimension), dtype=np.float32)
+        for number, rows, at in self._places(self._slots_of(docs)):
+            out[at] = self._codec.decode(self._segments[number].codes[rows])
+        return out
+
     def search(self, vector: Vector, k: int, allowed: Mask | None = None) -> Found:
         """The k nearest of the documents that `allowed`, a mask by document number, lets through (None: all do).
 

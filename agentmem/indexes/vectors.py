@@ -47,6 +47,9 @@ class VectorIndex(Protocol):
     def scores_at(self, vector: Vector, docs: Numbers) -> Vector:
         """Cosines of some documents with a unit vector, shape (docs,); 0 where there is no vector."""
 
+    def vectors_at(self, docs: Numbers) -> Matrix:
+        """The vectors of some documents, shape (docs, dimension); zeros where there is none."""
+
     def search(self, vector: Vector, k: int, allowed: Mask | None = None) -> Found:
         """The k nearest of the documents that `allowed`, a mask by document number, lets through (None: all do).
 

@@ -151,6 +151,8 @@ class Model:
         np.testing.assert_allclose(self.index.scores(vector, size), true, atol=self.error)
         docs = self.random.permutation(size)[:20]
         np.testing.assert_allclose(self.index.scores_at(vector, docs), true[docs], atol=self.error)
+        if self.index.dimension:
+            np.testing.assert_allclose(self.index.vectors_at(docs) @ vector, true[docs], atol=self.error)
         for allowed in (None, self.random.random(size) < 0.5, self.random.random(20) < 0.2):
             self.search(vector, true, allowed)
 
