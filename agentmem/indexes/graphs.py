@@ -119,10 +119,11 @@ class Graph:
         base: Graph | None,
         held: Codes,
         added: Iterable[tuple[Codes, Mask]],
+        rows: int,
         codec: Codec,
         stopped: Callable[[], bool],
     ) -> Graph | None:
-        """A new graph: `base`, over the rows `held`, extended by more rows; None where it was stopped. On one thread.
+        """A new graph: `base`, over the rows `held`, extended to `rows`; None where it was stopped. On one thread.
 
         The rows are copied, and come with a mask of those that get links. `base` stays as it is.
         """
@@ -130,6 +131,7 @@ class Graph:
         base = base or _blank(held.shape[1])
         graph = cls.unpack(base.pack(), base.twins)  # a copy without storage
         storage = codec.storage(held.shape[1])
+        storage.codes.resize(rows * storage.code_size)  # reserved at once: growing would copy, and leave holes in RAM
         for start in range(0, len(held), BLOCK):
             storage.add(codec.decode(held[start : start + BLOCK]))
         graph._read(storage)

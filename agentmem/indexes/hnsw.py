@@ -143,16 +143,29 @@ class HnswIndex(FlatIndex):
         if dump.dimension != self.dimension or len(dump.docs) > self._most or len(np.unique(named)) < len(named):
             raise SnapshotError("The saved graph is over other dimensions or rows than this index; it is built anew.")
         slots = np.where(dump.docs == NONE, np.int32(NONE), self._slots_of(dump.docs.astype(np.intp)))
-        made = self._gathered(np.where(slots == NONE, np.int32(NONE), dump.docs), slots)
-        made.link(dump.graph, 0)
-        if not _fits(made, dump.graph):
+        number = self._in_place(slots)
+        docs = np.where(slots == NONE, np.int32(NONE), dump.docs)
+        segment = self._gathered(docs, slots) if number is None else self._segments[number]
+        dump.graph.attach(segment.codes, self._codec)
+        if not _fits(segment, dump.graph):
             raise SnapshotError("The saved graph was built over other vectors; it is built anew.")
-        self._drop(made.held[made.held != NONE].astype(np.intp))
+        self._link(self._moved_in(segment) if number is None else number, dump.graph)
+
+    def _in_place(self, slots: Docs) -> int | None:
+        """The segment without a graph that has these slots at its beginning; None where they lie otherwise."""
+        first = int(slots[0]) if len(slots) else NONE
+        number, row = divmod(first, self._most)
+        lie = first != NONE and row == 0 and bool(np.all(slots == first + np.arange(len(slots))))
+        return number if lie and self._segments[number].graph is None else None
+
+    def _moved_in(self, segment: Segment) -> int:
+        """Number of a new segment, whose documents are held no more where they were."""
+        self._drop(segment.held[segment.held != NONE].astype(np.intp))
         if self._segments and not self._segments[-1].used:
             self._segments.pop()
-        self._segments.append(made)
+        self._segments.append(segment)
         self._place(len(self._segments) - 1)
-        self._link(len(self._segments) - 1, dump.graph)
+        return len(self._segments) - 1
 
     def _gathered(self, docs: Docs, slots: Docs) -> Segment:
         """A segment with copies of the rows at these slots."""
@@ -187,7 +200,7 @@ class Build:
         linked[twins.rows] = False
         parts = (slice(at, at + BLOCK) for at in range(start, len(self._rows), BLOCK))
         added = ((self._codes[self._rows[part]], linked[part]) for part in parts)
-        self.graph = Graph.build(base, self._codes[:start], added, self.segment.codec, stopped)
+        self.graph = Graph.build(base, self._codes[:start], added, len(self._rows), self.segment.codec, stopped)
         if self.graph:
             self.graph.twins = self.graph.twins.joined(twins)
         return self.graph is not None
@@ -240,7 +253,7 @@ class _Front:
 
 def _fits(segment: Segment, graph: Graph) -> bool:
     """Whether a search for a row's vector finds it: nearly always in a graph over these rows, else hardly ever."""
-    alive = np.flatnonzero(segment.held != NONE)
+    alive = np.flatnonzero(segment.docs[: graph.rows] != NONE)
     asked = alive[:: max(1, len(alive) // 32)]
     found = 0
     for row in asked:

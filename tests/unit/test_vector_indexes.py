@@ -455,6 +455,19 @@ def test_a_saved_graph_serves_under_other_numbers_and_without_what_was_forgotten
     assert index.search(vectors[500], 1)[0].tolist() == [5500]
 
 
+def test_a_saved_graph_is_used_where_the_vectors_lie_and_extended_by_those_that_came_since() -> None:
+    _, blob = saved()
+    index = HnswIndex()
+    vectors = np.concatenate([clustered(2000), clustered(5000, seed=4)])
+    index.set(np.arange(7000), vectors)
+    rows = index._segments[0].codes
+    index.load(read_dump(blob))
+    assert index._segments[0].codes is rows
+    assert build(index) == 1
+    assert [segment.linked for segment in index._segments] == [7000]
+    assert recall(index, vectors) > 0.98
+
+
 def test_versions_tell_which_graphs_were_saved_already() -> None:
     index = HnswIndex(segment=2000)
     index.set(np.arange(4000), clustered(4000))
