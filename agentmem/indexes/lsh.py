@@ -20,7 +20,7 @@ from agentmem.indexes.rows import NONE, Found, Mask, Numbers, Vector
 from agentmem.indexes.segments import GATHERING
 from agentmem.interfaces import Matrix
 
-BUCKETS = 64
+BUCKETS = 256
 _SEED = 20231113
 
 
