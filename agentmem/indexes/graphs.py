@@ -59,7 +59,6 @@ class Graph:
         self.twins = twins or Twins()
         self._storage: Any = None
         self._codes: Codes | None = None
-        self._breadth = _faiss().SearchParametersHNSW()  # making one takes as long as half a search
 
     @property
     def rows(self) -> int:
@@ -84,8 +83,8 @@ class Graph:
 
     def search(self, vector: Vector, count: int, breadth: int = SEARCH_BREADTH) -> tuple[Numbers, Vector]:
         """About the `count` nearest rows, nearest first; rows that hold nothing among them."""
-        self._breadth.efSearch = max(2 * count, breadth)
-        cosines, rows = self._index.search(vector[None], count, params=self._breadth)
+        asked = _faiss().SearchParametersHNSW(efSearch=max(2 * count, breadth))
+        cosines, rows = self._index.search(vector[None], count, params=asked)
         found = rows[0] != NONE
         return rows[0][found].astype(np.intp), cosines[0][found]
 
@@ -131,7 +130,7 @@ class Graph:
         base = base or _blank(held.shape[1])
         graph = cls.unpack(base.pack(), base.twins)  # a copy without storage
         storage = codec.storage(held.shape[1])
-        storage.codes.resize(rows * storage.code_size)  # reserved at once: growing would copy, and leave holes in RAM
+        storage.codes.resize(rows * storage.code_size)  # reserved at once: growing would copy
         for start in range(0, len(held), BLOCK):
             storage.add(codec.decode(held[start : start + BLOCK]))
         graph._read(storage)
