@@ -32,7 +32,7 @@ _FEWEST = 16
 
 
 class HnswIndex(FlatIndex):
-    """Nearly exact: recall@10 above 0.99 over float32 rows, 0.98 compressed, less while nodes are empty (see the log).
+    """Nearly exact: recall@10 above 0.99 over float32 rows, 0.98 compressed, less while nodes are empty.
 
     Exact while fewer than `exact_below` vectors are held, for filters that let little through, and for what no graph
     covers yet.

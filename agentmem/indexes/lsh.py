@@ -1,8 +1,8 @@
 """Think-in-Memory's hashing (Liu et al. 2023, §3.2): a vector x falls into the bucket argmax[xR; -xR], R random.
 
 A question looks into its own bucket, or into its `probes` likeliest ones of each of `tables` tables, and ranks what
-lies there by its exact cosine. `tables=1, probes=1` is the paper's form, which finds about a fifth of the true nearest: see
-"Vector indexes" in benchmarks/LOG.md. With one table it equals FAISS's IndexIVFFlat whose centroids are ±Rᵀ; that
+lies there by its exact cosine. `tables=1, probes=1` is the paper's form, which finds about a fifth of the true nearest:
+see "Vector indexes" in benchmarks/LOG.md. With one table it equals FAISS's IndexIVFFlat whose centroids are ±Rᵀ; that
 one keeps a copy of the vectors per table and leaves bytes behind when it removes, so buckets hold numbers here.
 """
 
