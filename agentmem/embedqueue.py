@@ -90,7 +90,7 @@ def queue_all(writer: Writer, now: datetime) -> None:
         stale = [job.id for job in writer.select("job", namespace=namespace, where={"task": "embed"})]
         writer.remove("job", stale, namespace=namespace)
         for kind in kinds:
-            ids = [record.id for record in writer.select(kind, namespace=namespace)]
+            ids: list[str] = writer.columns(kind, ["id"], namespace=namespace)["id"]
             writer.add(embed_job(kind, i, namespace=namespace, now=now) for i in ids)
 
 

@@ -129,7 +129,8 @@ def _chosen_turns(reader: Reader, choice: Choice, namespace: Namespace) -> list[
         where["session"] = choice.session
     if choice.before is not None:
         where["occurred_at"] = slice(None, choice.before)
-    return [turn.id for turn in reader.select("turn", namespace=namespace, where=where)] if where else []
+    found: list[str] = reader.columns("turn", ["id"], namespace=namespace, where=where)["id"] if where else []
+    return found
 
 
 def _listed(

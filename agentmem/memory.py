@@ -471,7 +471,7 @@ class Memory:
         namespace = check_namespace(namespace)
         kinds: tuple[Kind, ...] = ("turn", "chunk", "thought")
         with self.backend.write() as writer:
-            gone = {f"{kind}s": tuple(r.id for r in writer.select(kind, namespace=namespace)) for kind in kinds}
+            gone = {f"{kind}s": tuple(writer.columns(kind, ["id"], namespace=namespace)["id"]) for kind in kinds}
             writer.remove_namespace(namespace=namespace)
         self._engine.drop(namespace)
         self.backend.reclaim()

@@ -51,7 +51,7 @@ def resolve(reader: Reader, shortened: str, *, namespace: Namespace) -> tuple[Ki
 
 
 def _matching(reader: Reader, kind: Kind, shortened: str, namespace: Namespace) -> Iterable[str]:
-    ids = (record.id for record in reader.select(kind, namespace=namespace))
+    ids: list[str] = reader.columns(kind, ["id"], namespace=namespace)["id"]
     return [i for i in ids if i.startswith(shortened) or i.endswith(shortened)]
 
 
