@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem.columns import NAMELESS, NEVER, ORIGINS, ROLES, STATES, THOUGHT, TURN, Columns, Names
+from agentmem.columns import NAMELESS, NEVER, ORIGINS, ROLES, STATES, THOUGHT, TURN, Columns, Names, role_of
 from agentmem.episodes import Layout, Span
 from agentmem.indexes.arrays import grown
 from agentmem.indexes.bm25 import Docs, Matches
@@ -202,9 +202,7 @@ class NamespaceCache:
             "origin": -1,
         }
         if isinstance(record, Thought):
-            # A thought says what the user said, in short; from a tool it is the tool's.
-            role = ROLES.index("user" if record.trusted else "tool")
-            return fields | {"kind": THOUGHT, "role": role, "origin": ORIGINS.index(record.origin)}
+            return fields | {"kind": THOUGHT, "origin": ORIGINS.index(record.origin)}
         if record.speaker:
             fields["speaker"] = self.speakers.take(record.speaker)
         return fields | {
@@ -298,6 +296,7 @@ def _changeable(record: Turn | Thought) -> dict[str, float]:
         return {"state": STATES.index(state), "at": at, "until": NEVER, "gone": NEVER}
     return {
         "state": STATES.index(record.state),
+        "role": ROLES.index(role_of(record.trusted)),
         "at": record.valid_from.timestamp(),
         "until": NEVER if record.valid_to is None else record.valid_to.timestamp(),
         "gone": NEVER if record.retracted_at is None else record.retracted_at.timestamp(),

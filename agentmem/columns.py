@@ -37,6 +37,11 @@ _COLUMNS = {
 }
 
 
+def role_of(trusted: bool) -> str:
+    """The role that a thought counts as said in: it says what the user said, in short; from a tool it is the tool's."""
+    return "user" if trusted else "tool"
+
+
 class Names:
     """Names by number, 1 upwards, each kept only as long as something bears it."""
 

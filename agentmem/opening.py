@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem.columns import NEVER, STATES, THOUGHT, TURN
+from agentmem.columns import NEVER, ROLES, STATES, THOUGHT, TURN, role_of
 from agentmem.errors import SnapshotError
 from agentmem.indexes.graphs import read_dump
 from agentmem.indexes.rows import NONE, Docs
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from agentmem.cache import NamespaceCache
 
 _KINDS: tuple[tuple[Kind, int], ...] = (("turn", TURN), ("thought", THOUGHT))
-_TURN, _THOUGHT = ("id", "status", "occurred_at"), ("id", "state", "valid_from", "valid_to", "retracted_at")
+_TURN, _THOUGHT = ("id", "status", "occurred_at"), ("id", "state", "valid_from", "valid_to", "retracted_at", "trusted")
+_ROLES = np.array([ROLES.index(role_of(trusted)) for trusted in (False, True)], np.int8)
 _GROUP = 8192
 """Records to have in RAM at once."""
 _log = logging.getLogger(__name__)
@@ -95,8 +96,9 @@ class _Filling:
             return
         self._taken[rows] = True
         changeable = {name: column[rows] for name, column in self._rows.changeable.items()}
-        quoting = run.fields["quotes"] & (run.fields["kind"] == TURN)
-        changeable["state"][quoting] = STATES.index("quoting")
+        turns = run.fields["kind"] == TURN
+        changeable["state"][run.fields["quotes"] & turns] = STATES.index("quoting")
+        changeable["role"][turns] = run.fields["role"][turns]
         self._cache.attach(run, changeable)
 
     def _placed(self, run: Run) -> NDArray[np.intp]:
@@ -143,6 +145,7 @@ def _read(reader: Reader, cache: NamespaceCache) -> _Rows:
         turns=len(turns["id"]),
         changeable={
             "state": np.concatenate([_states(turns["status"]), _states(thoughts["state"])]),
+            "role": np.concatenate([np.zeros(len(never), np.int8), _ROLES[thoughts["trusted"].astype(np.int8)]]),
             "at": np.concatenate([turns["occurred_at"], thoughts["valid_from"]]),
             "until": np.concatenate([never, _or_never(thoughts["valid_to"])]),
             "gone": np.concatenate([never, _or_never(thoughts["retracted_at"])]),

@@ -69,6 +69,11 @@ def some_turns(count: int, seed: int = 0) -> list[Turn]:
     ]
 
 
+def some_thoughts(count: int, seed: int = 0) -> list[Thought]:
+    chance = random.Random(seed)
+    return [new_thought(saying(chance), trusted=chance.random() < 0.5, origin="tool") for _ in range(count)]
+
+
 def opened(backend: Backend, namespace: Namespace = NS) -> NamespaceCache:
     cache = NamespaceCache(namespace)
     with backend.read() as reader:
@@ -257,13 +262,14 @@ def test_graphs_of_another_embedder_or_damaged_are_built_anew(backend: Backend) 
 
 
 def test_states_are_those_of_the_records(backend: Backend) -> None:
-    turns, thoughts = some_turns(7), [new_thought(f"tea {n}") for n in range(7)]
+    turns, thoughts = some_turns(7), [new_thought(f"tea {n}", trusted=False) for n in range(7)]
     add(backend, *turns, *thoughts)
     keep(backend, opened(backend))
     moment = turns[0].occurred_at
     with backend.write() as writer:
         writer.replace([replace(turns[1], status="superseded"), replace(turns[2], occurred_at=moment)])
         writer.replace([replace(thoughts[1], state="retracted", valid_to=moment, retracted_at=moment)])
+        writer.replace([replace(thoughts[2], trusted=True)])
     again = opened(backend)
     assert len(again.kept) == 2
     assert described(again) == described(without_snapshots(backend))
@@ -446,7 +452,7 @@ def _take(
 ) -> list[Turn | Thought]:
     if step in ("turns", "thoughts"):
         seed, count = chance.randrange(1000), chance.randint(1, 9)
-        fresh = some_turns(count, seed) if step == "turns" else [new_thought(saying(chance)) for _ in range(count)]
+        fresh = some_turns(count, seed) if step == "turns" else some_thoughts(count, seed)
         add(backend, *fresh)
         return [*live, *fresh]
     if step == "forget":
@@ -461,7 +467,8 @@ def _take(
             if isinstance(record, Turn):
                 writer.replace([replace(record, status="superseded")])
             else:
-                writer.replace([replace(record, state="retracted", retracted_at=record.recorded_at)])
+                retracted = replace(record, state="retracted", retracted_at=record.recorded_at)
+                writer.replace([chance.choice([retracted, replace(record, trusted=True, strength=2)])])
     if step == "keep":
         keep(backend, cache)
     if step == "damage":
