@@ -23,7 +23,7 @@ from agentmem.indexes.vectors import VectorIndex, make_index
 from agentmem.interfaces import Reader
 from agentmem.opening import fill, first_of, link
 from agentmem.snapshots import Run
-from agentmem.text import count_tokens, index_text, stems, words
+from agentmem.text import count_tokens, index_text, stems, tells, words
 from agentmem.types import Change, Chunk, Kind, Namespace, Thought, Turn, only_quotes
 
 _KINDS: tuple[Kind, ...] = ("turn", "thought")
@@ -196,6 +196,7 @@ class NamespaceCache:
         """The fields that never change."""
         fields: dict[str, float] = {
             "tokens": count_tokens(record.text),
+            "told": tells(record),
             "recorded": record.recorded_at.timestamp(),
             "session": NAMELESS,
             "speaker": NAMELESS,

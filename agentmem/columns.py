@@ -26,6 +26,7 @@ _COLUMNS = {
     "state": np.int8,
     "role": np.int8,
     "origin": np.int8,
+    "told": np.int8,
     "session": np.int32,
     "speaker": np.int32,
     "tokens": np.int32,

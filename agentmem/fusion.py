@@ -7,8 +7,9 @@ scores low, though what counts as a rare word is each namespace's own affair.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from functools import cached_property
 
 import numpy as np
@@ -16,17 +17,24 @@ from numpy.typing import NDArray
 
 from agentmem.cache import NamespaceCache
 from agentmem.columns import ROLES, THOUGHT
+from agentmem.dates import mentions, spans
 from agentmem.episodes import Docs, beside, key_relevance, mates
 from agentmem.indexes.arrays import union
 from agentmem.indexes.bm25 import Matches
-from agentmem.text import STOP_WORDS, stems, words
+from agentmem.text import FIRST_PERSON, STOP_WORDS, stems, words
 from agentmem.types import Signal
 
 Scores = NDArray[np.float32]
 
 _SAMPLE = 512
 """Documents whose mean cosine stands for that of a large namespace."""
-FIRST_PERSON = frozenset({"i", "me", "my", "mine", "myself", "we", "us", "our", "ours"})
+_DAYS_NEAR = 7.0
+"""Days from a time that the query names, after which that counts 1/e."""
+_DAY = 86400.0
+_YEARS = 50
+"""How many years back a date without a year is looked for."""
+_LONG_AGO = 60
+"""Days without a word after which "yesterday" counts from the newest record: an old conversation is asked about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +45,32 @@ class Weights:
     drown the meaning.
     """
 
-    meaning: float = 5.0
+    meaning: float = 5.3
     """Of the cosine."""
-    words: float = 0.08
+    words: float = 0.09
     """Of BM25 as it is: what a rare word adds."""
-    coverage: float = 2.0
+    coverage: float = 1.6
     """Of the share of the question that is held."""
-    before: float = 1.0
+    before: float = 1.1
     """Of the words of the turn before: the question that a turn answers."""
-    after: float = 1.4
+    after: float = 1.1
     """Of the cosine of the turn after: the answer that a turn got."""
-    chunk_meaning: float = 2.7
-    chunk_words: float = 2.6
+    chunk_meaning: float = 2.8
+    chunk_words: float = 1.0
     session: float = 6.0
     """Of the session's pooled words."""
-    speaker: float = 2.7
+    speaker: float = 1.5
     """For what a speaker said whom the query names."""
-    asker: float = 2.4
+    speaker_chunk: float = 3.0
+    """Of the pooled words of the chunk, for what such a speaker said in it."""
+    asker: float = 2.1
     """For the user's own turns when the query speaks in the first person."""
+    when: float = 4.5
+    """For what was said at a time that the query names, less with the days between."""
+    told: float = 0.6
+    """For what tells of its speaker ("I", "my", "our"), and against what asks."""
+    substance: float = 0.4
+    """Of the idf of a turn's rarest word: "Sounds great!" answers nothing."""
 
 
 DEFAULT = Weights()
@@ -64,11 +80,13 @@ DEFAULT = Weights()
 class Query:
     """A question taken apart: its distinct stems, its words, and its unit vector (None: full text alone).
 
-    `shown` maps each of its words that counts to its stem.
+    `shown` maps each of its words that counts to its stem. `today` is the day on which it is asked (None: that of the
+    newest record), from which "yesterday" counts.
     """
 
     text: str
     vector: NDArray[np.float32] | None
+    today: date | None = None
     stems: tuple[str, ...] = field(init=False)
     words: frozenset[str] = field(init=False)
     shown: Mapping[str, str] = field(init=False)
@@ -123,6 +141,25 @@ class Scene:
     def coverage(self) -> Scores:
         """Of `around`."""
         return self.found.coverage(self.around, self.frequencies)
+
+    @cached_property
+    def chunk_words(self) -> Scores:
+        """Of the candidates."""
+        pooled = self.found.pooled(self.cache.layout().chunks, self.docs, self.apart)
+        return pooled / np.float32(self.found.whole)
+
+    @cached_property
+    def speaker(self) -> Scores:
+        """1 for the candidates that are turns of the speakers whom the query names, or thoughts that name them."""
+        columns, docs = self.cache.columns, self.docs
+        named = self.cache.speakers_named(self.query.words)
+        speaks = np.isin(columns["speaker"][docs], list(named))
+        names = {stem for said in named.values() for stem in stems(said)}
+        for entry in self.found.entries:
+            if entry.term in names:
+                at = entry.among(docs)[0]
+                speaks[at[columns["kind"][docs[at]] == THOUGHT]] = True
+        return speaks.astype(np.float32)
 
 
 def everything(cache: NamespaceCache, query: Query, found: Matches | None = None) -> Scene:
@@ -185,6 +222,33 @@ def has_meaning(cache: NamespaceCache, query: Query) -> bool:
     return query.vector is not None and len(cache.vectors) > 0
 
 
+def times(cache: NamespaceCache, query: Query) -> list[tuple[float, float]]:
+    """The times that a query names, first and last second, read against the days that the namespace spans."""
+    if not mentions(query.text) or not cache.live.any():
+        return []
+    at, live = cache.columns["at"], cache.live
+    first = datetime.fromtimestamp(at.min(where=live, initial=np.inf), UTC).date()
+    last = datetime.fromtimestamp(at.max(where=live, initial=-np.inf), UTC).date()
+    today = query.today or last
+    if (today - last).days > _LONG_AGO:
+        today = last
+    years = range(max(first.year, last.year - _YEARS), last.year + 1)
+    return [(_second(start), _second(stop) - 1) for start, stop in spans(query.text, today=today, years=years)]
+
+
+def _second(day: date) -> float:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
+
+
+def nearness(at: NDArray[np.float64], named: Sequence[tuple[float, float]]) -> Scores:
+    """How near seconds are to the nearest of some times, shape of `at`: 1 inside, exp(-days / 7) outside."""
+    apart = np.full(at.shape, np.inf)
+    for first, last in named:
+        np.minimum(apart, np.maximum(first - at, at - last), out=apart)
+    near: Scores = np.exp(np.minimum(-apart, 0) / (_DAY * _DAYS_NEAR), dtype=np.float64).astype(np.float32)
+    return near
+
+
 def _cosine(cache: NamespaceCache, query: Query, docs: Docs) -> Scores:
     """Cosines; a document that is not embedded yet gets the others' mean, so that it neither wins nor loses by it."""
     if query.vector is None or not len(cache.vectors):
@@ -237,31 +301,11 @@ def _chunk_meaning(scene: Scene) -> Scores:
     return keys[_places(scene.near, scene.docs)]
 
 
-def _chunk_words(scene: Scene) -> Scores:
-    pooled: Scores = scene.found.pooled(scene.cache.layout().chunks, scene.docs, scene.apart) / np.float32(
-        scene.found.whole
-    )
-    return pooled
-
-
 def _session(scene: Scene) -> Scores:
     pooled: Scores = scene.found.pooled(scene.cache.layout().sessions, scene.docs, scene.apart) / np.float32(
         scene.found.whole
     )
     return pooled
-
-
-def _speaker(scene: Scene) -> Scores:
-    """1 for turns of the speakers whom the query names, and for thoughts that name them."""
-    columns, docs = scene.cache.columns, scene.docs
-    named = scene.cache.speakers_named(scene.query.words)
-    speaks = np.isin(columns["speaker"][docs], list(named))
-    names = {stem for said in named.values() for stem in stems(said)}
-    for entry in scene.found.entries:
-        if entry.term in names:
-            at = entry.among(docs)[0]
-            speaks[at[columns["kind"][docs[at]] == THOUGHT]] = True
-    return speaks.astype(np.float32)
 
 
 def _asker(scene: Scene) -> Scores:
@@ -272,6 +316,26 @@ def _asker(scene: Scene) -> Scores:
     return own
 
 
+def _speaker_chunk(scene: Scene) -> Scores:
+    return scene.speaker * scene.chunk_words
+
+
+def _when(scene: Scene) -> Scores:
+    """exp(-days / 7) from the nearest of the times that the query names; 1 within it, 0 where it names none."""
+    named = times(scene.cache, scene.query)
+    at = scene.cache.columns["at"][scene.docs] if named else np.zeros(0)
+    return nearness(at, named) if named else np.zeros(len(scene.docs), dtype=np.float32)
+
+
+def _told(scene: Scene) -> Scores:
+    told: Scores = scene.cache.columns["told"][scene.docs].astype(np.float32)
+    return told
+
+
+def _substance(scene: Scene) -> Scores:
+    return scene.cache.postings.rarest(scene.docs)
+
+
 SIGNALS: Mapping[str, Callable[[Scene], Scores]] = {
     "meaning": _meaning,
     "words": _words,
@@ -279,9 +343,13 @@ SIGNALS: Mapping[str, Callable[[Scene], Scores]] = {
     "before": _before,
     "after": _after,
     "chunk_meaning": _chunk_meaning,
-    "chunk_words": _chunk_words,
+    "chunk_words": lambda scene: scene.chunk_words,
     "session": _session,
-    "speaker": _speaker,
+    "speaker": lambda scene: scene.speaker,
+    "speaker_chunk": _speaker_chunk,
     "asker": _asker,
+    "when": _when,
+    "told": _told,
+    "substance": _substance,
 }
 """By the names of their weights."""

@@ -12,7 +12,17 @@ import Stemmer
 from agentmem.digests import normalise
 from agentmem.types import NewTurn, Thought
 
-__all__ = ["STOP_WORDS", "count_tokens", "embedding_text", "index_text", "normalise", "stems", "words"]
+__all__ = [
+    "FIRST_PERSON",
+    "STOP_WORDS",
+    "count_tokens",
+    "embedding_text",
+    "index_text",
+    "normalise",
+    "stems",
+    "tells",
+    "words",
+]
 
 _NUMBER = r"\d+(?:[.,]\d+)*"
 _LETTERS = r"[^\W\d_]"
@@ -32,6 +42,9 @@ _STOP_WORDS_TEXT = """
     was we were what when where which while who whom whose why will with would you your yours st nd rd th
 """
 STOP_WORDS = frozenset(_STOP_WORDS_TEXT.split())
+FIRST_PERSON = frozenset({"i", "me", "my", "mine", "myself", "we", "us", "our", "ours"})
+_OF_ONESELF = re.compile(r"\b(?:I|[Mm]y|[Ww]e|[Oo]ur)\b")
+"""Narrower than the pronouns of a question: \"tell me\" and a small \"i\" tell little of who says them (benchmarks/LOG.md)."""
 _local = threading.local()
 
 
@@ -74,6 +87,13 @@ def stems(text: str) -> list[str]:
     """English stems (Snowball) of the words of `text` in order, without stop words, numbers kept."""
     stemmed: list[str] = _stemmer().stemWords([word for word in words(text) if word not in STOP_WORDS])
     return stemmed
+
+
+def tells(record: NewTurn | Thought) -> int:
+    """1 for what tells of its speaker ("I", "my"), as a thought does; 1 less for what asks; 0 for the rest."""
+    if isinstance(record, Thought):
+        return 1
+    return bool(_OF_ONESELF.search(record.text)) - record.text.rstrip().endswith("?")
 
 
 def count_tokens(text: str) -> int:

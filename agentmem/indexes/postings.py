@@ -7,16 +7,17 @@ documents leaves the vocabulary: forgotten words do not stay.
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.indexes.arrays import grown
-from agentmem.indexes.bm25 import Entry, Matches, rarity
+from agentmem.indexes.bm25 import Docs, Entry, Matches, Scores, rarity
 from agentmem.indexes.runs import Entries, Packed, Sealed, Tail
 
 SEGMENT = 32_768
@@ -31,7 +32,7 @@ class Postings:
         self._segment = segment
         self._numbers: dict[str, int] = {}
         self._terms: list[str] = []
-        self._holding: list[int] = []
+        self._holding = array("i")
         self._sealed: list[Sealed] = []
         self._tail = Tail(0)
         self._lengths = np.zeros(16, dtype=np.float32)
@@ -93,7 +94,7 @@ class Postings:
         fresh = [term for term in terms if term not in self._numbers]
         self._numbers.update(zip(fresh, range(len(self._terms), len(self._terms) + len(fresh)), strict=True))
         self._terms += fresh
-        self._holding += [0] * len(fresh)
+        self._holding.extend([0] * len(fresh))
         numbers = [self._numbers[term] for term in terms]
         for number, count in zip(numbers, packed.counts.tolist(), strict=True):
             self._holding[number] += count
@@ -140,7 +141,7 @@ class Postings:
         if doc >= self._stop or not self._held[doc]:
             return
         segment, count = self._segment_of(doc), int(self._distinct[doc])
-        for number in segment.remove(doc) if isinstance(segment, Tail) else segment.remove(doc, count):
+        for number in segment.remove(doc, count):
             self._holding[number] -= 1
             if not self._holding[number]:
                 del self._numbers[self._terms[number]]
@@ -153,8 +154,29 @@ class Postings:
         """The set of terms of a document, as numbers."""
         if doc >= self._stop or not self._held[doc]:
             return frozenset()
-        segment, count = self._segment_of(doc), int(self._distinct[doc])
-        return frozenset(segment.terms_of(doc) if isinstance(segment, Tail) else segment.terms_of(doc, count))
+        one = np.array([doc], np.int32)
+        return frozenset(self._segment_of(doc).terms_of(one, self._distinct[one]).tolist())
+
+    def rarest(self, docs: Docs) -> Scores:
+        """The idf of the rarest term of each of some ascending documents, shape (docs,); 0 for one without terms."""
+        docs_left = docs[docs < self._stop]
+        with_terms = np.flatnonzero(self._distinct[docs_left])
+        docs_left = docs_left[with_terms]
+        counts = self._distinct[docs_left]
+        terms = np.concatenate([_NONE[0], *self._terms_of(docs_left, counts)])
+        out = np.zeros(len(docs), dtype=np.float32)
+        if len(terms):
+            holding = np.frombuffer(self._holding, np.int32)[terms]
+            least = np.minimum.reduceat(holding, np.cumsum(counts) - counts).astype(np.float32)
+            out[with_terms] = np.log1p((self._count - least + 0.5) / (least + 0.5))
+        return out
+
+    def _terms_of(self, docs: Docs, counts: NDArray[np.int32]) -> Iterator[NDArray[np.int32]]:
+        segments: list[Sealed | Tail] = [*self._sealed, self._tail]
+        starts = np.searchsorted(docs, [segment.first for segment in segments] + [self._stop])
+        for segment, start, stop in zip(segments, starts[:-1], starts[1:], strict=True):
+            if stop > start:
+                yield segment.terms_of(docs[start:stop], counts[start:stop])
 
     def idf(self, term: str) -> float:
         """Weight of a term by its rarity here, `bm25.rarity`; largest for a word never seen."""

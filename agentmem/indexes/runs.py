@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+Docs = NDArray[np.int32]
 Numbers = NDArray[np.int32]
 Entries = tuple[Numbers, NDArray[Any]]
 """Document numbers, ascending, and how often each holds the term."""
@@ -26,19 +27,24 @@ class Tail:
         self.first = first
         self._docs: dict[int, array[int]] = {}
         self._frequencies: dict[int, array[int]] = {}
-        self._forward: dict[int, array[int]] = {}
+        self._starts = array("i")
+        self._forward = array("i")
 
     def add(self, doc: int, counts: Mapping[int, int]) -> None:
-        self._forward[doc] = array("i", counts)
+        passed_over_too = doc + 1 - self.first - len(self._starts)
+        self._starts.extend([len(self._forward)] * passed_over_too)
+        self._forward.extend(counts)
         for term, count in counts.items():
             if term not in self._docs:
                 self._docs[term], self._frequencies[term] = array("i"), array("i")
             self._docs[term].append(doc)
             self._frequencies[term].append(count)
 
-    def remove(self, doc: int) -> list[int]:
-        """Take a document out; return its terms."""
-        held = self._forward.pop(doc).tolist()
+    def remove(self, doc: int, count: int) -> list[int]:
+        """Take out a document, which has `count` terms, and return these. Nothing tells afterwards what it held."""
+        start = self._starts[doc - self.first]
+        held = self._forward[start : start + count].tolist()
+        self._forward[start : start + count] = array("i", [0] * count)
         for term in held:
             at = int(np.searchsorted(np.frombuffer(self._docs[term], np.int32), doc))
             del self._docs[term][at], self._frequencies[term][at]
@@ -46,8 +52,9 @@ class Tail:
                 del self._docs[term], self._frequencies[term]
         return held
 
-    def terms_of(self, doc: int) -> Sequence[int]:
-        return self._forward.get(doc, array("i"))
+    def terms_of(self, docs: Docs, counts: Numbers) -> Numbers:
+        """The terms of some documents, one's after the other's; `counts` says how many each has."""
+        return _numbers(self._forward)[_spread(_numbers(self._starts)[docs - self.first], counts)]
 
     def entries(self, terms: Numbers) -> Iterator[tuple[int, Entries]]:
         """What it holds of some terms: the place among them, and copies of the entries."""
@@ -60,9 +67,7 @@ class Tail:
         terms = np.array(sorted(self._docs), dtype=np.int32)
         order = terms.tolist()
         counts = np.array([len(self._docs[term]) for term in order], dtype=np.int32)
-        forward = [self.terms_of(doc) for doc in range(self.first, stop)]
-        rows = np.zeros(len(forward) + 1, dtype=np.int32)
-        np.cumsum([len(held) for held in forward], out=rows[1:])
+        assert stop == self.first + len(self._starts)
         return Sealed(
             first=self.first,
             terms=terms,
@@ -70,8 +75,9 @@ class Tail:
             counts=counts,
             docs=_joined(self._docs[term] for term in order),
             frequencies=_small(_joined(self._frequencies[term] for term in order)),
-            rows=rows,
-            forward=_small(np.searchsorted(terms, _joined(forward))),
+            rows=np.append(_numbers(self._starts), np.int32(len(self._forward))),
+            # What was removed left zeros, which may be no term of it: its owner knows that the document has none.
+            forward=_small(np.minimum(np.searchsorted(terms, _numbers(self._forward)), max(len(terms) - 1, 0))),
         )
 
 
@@ -149,10 +155,9 @@ class Sealed:
         start = int(self.rows[doc - self.first])
         return self.forward[start : start + count]
 
-    def terms_of(self, doc: int, count: int) -> list[int]:
-        """The `count` terms of a document."""
-        held: list[int] = self.terms[self._places(doc, count)].tolist()
-        return held
+    def terms_of(self, docs: Docs, counts: Numbers) -> Numbers:
+        """The terms of some documents, one's after the other's; `counts` says how many each has."""
+        return self.terms[self.forward[_spread(self.rows[docs - self.first], counts)]]
 
     def remove(self, doc: int, count: int) -> list[int]:
         """Take out a document, which has `count` terms, and return these. Nothing tells afterwards what it held."""
