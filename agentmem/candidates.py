@@ -6,12 +6,14 @@ A small namespace is scored whole. In a large one a document that none of this p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.cache import NamespaceCache
 from agentmem.episodes import Docs, mates
-from agentmem.fusion import Query, Weights, has_meaning
+from agentmem.fusion import Query, Time, Weights, has_meaning, nearness, times
 from agentmem.indexes.arrays import union
 from agentmem.indexes.bm25 import Entry, Matches
 
@@ -30,7 +32,7 @@ def gather(
 ) -> Docs:
     """Candidates, ascending, among the documents that `mask` lets through (None: all)."""
     layout, few = cache.layout(), depth // 4
-    worded = _by_words(cache, found, weights, depth, mask)
+    worded = _by_words(cache, found, weights, depth, mask, times(cache, query))
     meant = np.zeros(0, np.int32)
     if query.vector is not None and has_meaning(cache, query):
         meant = cache.vectors.search(query.vector, depth, mask)[0].astype(np.int32)
@@ -47,8 +49,10 @@ def touched(cache: NamespaceCache, found: Matches) -> Mask:
     return mask
 
 
-def _by_words(cache: NamespaceCache, found: Matches, weights: Weights, depth: int, mask: Mask | None) -> Docs:
-    """The documents of the best words, chunk and session among those that hold a term, best first."""
+def _by_words(
+    cache: NamespaceCache, found: Matches, weights: Weights, depth: int, mask: Mask | None, named: Sequence[Time]
+) -> Docs:
+    """The documents of the best words, time, chunk and session among those that hold a term, best first."""
     held = [entry.docs for entry in _rarest(found, depth)]
     if not held:
         return np.zeros(0, np.int32)
@@ -57,6 +61,8 @@ def _by_words(cache: NamespaceCache, found: Matches, weights: Weights, depth: in
         docs = docs[mask[docs]]
     often = found.frequencies(docs)
     score = weights.words * found.scores(docs, often) + weights.coverage * found.coverage(docs, often)
+    if named:
+        score += np.float32(weights.when) * nearness(cache.columns["at"][docs], named)
     layout = cache.layout()
     for weight, groups in ((weights.chunk_words, layout.chunks), (weights.session, layout.sessions)):
         score += np.float32(weight / found.whole) * found.pooled_groups(groups)[groups.numbers[docs]]

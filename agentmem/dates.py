@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import date, timedelta
 from typing import TypeAlias
 
@@ -49,7 +50,7 @@ def spans(text: str, *, today: date, years: Sequence[int]) -> list[Span]:
                 named = list(read(_Named(match, today, years)))
                 found += [_shifted(span, rest[: match.start()]) for span in named]
             except (ValueError, OverflowError):
-                continue  # 30 February, or before the first year: no time at all
+                continue  # before the first year, or after the last: no time at all
         rest = pattern.sub(lambda match: " " * len(match[0]), rest)
     return found
 
@@ -107,7 +108,9 @@ def _iso(named: _Named) -> Iterator[Span]:
 
 
 def _month_day(named: _Named) -> Iterator[Span]:
-    yield from (_day(date(year, named.month, int(named["day"]))) for year in named.years)
+    for year in named.years:
+        with suppress(ValueError):  # 29 February is in some of them
+            yield _day(date(year, named.month, int(named["day"])))
 
 
 def _month_week(named: _Named) -> Iterator[Span]:

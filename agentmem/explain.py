@@ -12,15 +12,21 @@ the sum but say how far an item answers at all:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import numpy as np
 
 from agentmem.cache import NamespaceCache
-from agentmem.fusion import Fused, Query
+from agentmem.fusion import Fused, Query, times
 from agentmem.types import Signal
 
 MEASURES = ("coverage", "context", "cosine")
-_SHOWN = {"its chunk": ("chunk_meaning", "chunk_words"), "its session": ("session",), "named speaker": ("speaker",)}
+_SHOWN = {
+    "its chunk": ("chunk_meaning", "chunk_words"),
+    "its session": ("session",),
+    "named speaker": ("speaker", "speaker_chunk"),
+    "time named": ("when",),
+}
 _SHOWN_SHARE = 0.15
 """Of the score, from which such signals are named."""
 _SHOWN_GAIN = 0.1
@@ -28,12 +34,19 @@ _SHOWN_GAIN = 0.1
 
 
 def reading(cache: NamespaceCache, query: Query) -> dict[str, tuple[str, ...]]:
-    """What a query is read as: its "stems", those of them that are "unheard" of here, and the "speakers" it names."""
+    """What a query is read as: its "stems", those of them that are "unheard" of here, the "speakers" it names,
+    and the "times", first and last day."""
     return {
         "stems": query.stems,
         "unheard": tuple(stem for stem in query.stems if stem not in cache.postings),
         "speakers": tuple(sorted(cache.speakers_named(query.words).values())),
+        "times": tuple(_days(*span) for span in times(cache, query)),
     }
+
+
+def _days(first: float, last: float) -> str:
+    days = [datetime.fromtimestamp(at, UTC).date().isoformat() for at in (first, last)]
+    return days[0] if days[0] == days[1] else " to ".join(days)
 
 
 class Explanation:

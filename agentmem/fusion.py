@@ -25,6 +25,8 @@ from agentmem.text import FIRST_PERSON, STOP_WORDS, stems, words
 from agentmem.types import Signal
 
 Scores = NDArray[np.float32]
+Time = tuple[float, float]
+"""First and last second."""
 
 _SAMPLE = 512
 """Documents whose mean cosine stands for that of a large namespace."""
@@ -211,10 +213,18 @@ class Fused:
 def fuse(scene: Scene, weights: Weights = DEFAULT) -> Fused:
     """Score a scene's candidates. The caller holds the cache's lock."""
     values = {name: signal(scene) for name, signal in SIGNALS.items()}
+    score = _summed(values, weights, scene)
+    for name, prior in PRIORS.items():
+        values[name] = prior(scene) * (score > 0)
+    score += _summed({name: values[name] for name in PRIORS}, weights, scene)
+    return Fused(scene.docs, values, weights, score, scene.cosine[scene.own])
+
+
+def _summed(values: Mapping[str, Scores], weights: Weights, scene: Scene) -> Scores:
     score = np.zeros(len(scene.docs), dtype=np.float32)
     for name, measured in values.items():
         score += np.float32(getattr(weights, name)) * measured
-    return Fused(scene.docs, values, weights, score, scene.cosine[scene.own])
+    return score
 
 
 def has_meaning(cache: NamespaceCache, query: Query) -> bool:
@@ -222,8 +232,8 @@ def has_meaning(cache: NamespaceCache, query: Query) -> bool:
     return query.vector is not None and len(cache.vectors) > 0
 
 
-def times(cache: NamespaceCache, query: Query) -> list[tuple[float, float]]:
-    """The times that a query names, first and last second, read against the days that the namespace spans."""
+def times(cache: NamespaceCache, query: Query) -> list[Time]:
+    """The times that a query names, read against the days that the namespace spans."""
     if not mentions(query.text) or not cache.live.any():
         return []
     at, live = cache.columns["at"], cache.live
@@ -240,7 +250,7 @@ def _second(day: date) -> float:
     return datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
 
 
-def nearness(at: NDArray[np.float64], named: Sequence[tuple[float, float]]) -> Scores:
+def nearness(at: NDArray[np.float64], named: Sequence[Time]) -> Scores:
     """How near seconds are to the nearest of some times, shape of `at`: 1 inside, exp(-days / 7) outside."""
     apart = np.full(at.shape, np.inf)
     for first, last in named:
@@ -349,7 +359,7 @@ SIGNALS: Mapping[str, Callable[[Scene], Scores]] = {
     "speaker_chunk": _speaker_chunk,
     "asker": _asker,
     "when": _when,
-    "told": _told,
-    "substance": _substance,
 }
 """By the names of their weights."""
+PRIORS: Mapping[str, Callable[[Scene], Scores]] = {"told": _told, "substance": _substance}
+"""What speaks for a turn whatever is asked: counted only where a signal says that it bears on the query at all."""

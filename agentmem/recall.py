@@ -80,7 +80,7 @@ class RecallEngine:
         `vector` is the query's unit vector, shape (dimension,), or None: full text alone. Superseded turns never come
         back. Raises EmbedderMismatchError where the vector's dimension is not that of the vectors held.
         """
-        asked = Query(query, vector)
+        asked = Query(query, vector, (conditions.as_of or self._clock()).date())
         cache = self._cache(namespace)
         with cache.lock, self._backend.read() as reader:
             changed = cache.refresh(reader)
@@ -125,7 +125,7 @@ class RecallEngine:
     def reading(self, query: str, *, namespace: Namespace) -> dict[str, tuple[str, ...]]:
         """What a query is read as in a namespace, see `explain.reading`."""
         with self._current(namespace) as cache:
-            return reading(cache, Query(query, None))
+            return reading(cache, Query(query, None, self._clock().date()))
 
     def turns_with_all_terms(self, text: str, *, namespace: Namespace) -> list[str]:
         """Ids of the turns whose stems include every stem of `text`; none when it has no stems."""

@@ -44,7 +44,7 @@ _STOP_WORDS_TEXT = """
 STOP_WORDS = frozenset(_STOP_WORDS_TEXT.split())
 FIRST_PERSON = frozenset({"i", "me", "my", "mine", "myself", "we", "us", "our", "ours"})
 _OF_ONESELF = re.compile(r"\b(?:I|[Mm]y|[Ww]e|[Oo]ur)\b")
-"""Narrower than the pronouns of a question: \"tell me\" and a small \"i\" tell little of who says them (benchmarks/LOG.md)."""
+"""Narrower than the pronouns of a question: "tell me" and a small "i" say little of who writes them."""
 _local = threading.local()
 
 

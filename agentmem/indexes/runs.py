@@ -157,7 +157,8 @@ class Sealed:
 
     def terms_of(self, docs: Docs, counts: Numbers) -> Numbers:
         """The terms of some documents, one's after the other's; `counts` says how many each has."""
-        return self.terms[self.forward[_spread(self.rows[docs - self.first], counts)]]
+        found: Numbers = self.terms[self.forward[_spread(self.rows[docs - self.first], counts)]]
+        return found
 
     def remove(self, doc: int, count: int) -> list[int]:
         """Take out a document, which has `count` terms, and return these. Nothing tells afterwards what it held."""

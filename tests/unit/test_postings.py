@@ -69,6 +69,21 @@ def test_scores_are_bm25_also_after_removals(seed: int, segment: int) -> None:
     np.testing.assert_allclose(postings.find(query).scores(few), expected[few], rtol=1e-5)
 
 
+@pytest.mark.parametrize("segment", [SMALL, 1000])
+def test_the_rarest_term_of_each_document_also_after_removals(segment: int) -> None:
+    docs = _some_docs(40, 7)
+    postings = _indexed(docs, segment)
+    for number in range(0, 40, 3):
+        postings.remove(number)
+        docs[number] = ()
+    held = [sum(word in other for other in docs.values()) for word in WORDS]
+    idfs = dict(zip(WORDS, (rarity(len(postings), n) for n in held), strict=True))
+    expected = [max((idfs[word] for word in docs[number]), default=0.0) for number in range(40)]
+    np.testing.assert_allclose(postings.rarest(_all(40)), expected, rtol=1e-5)
+    few = np.array([1, 3, 22, 39], np.int32)
+    np.testing.assert_allclose(postings.rarest(few), np.array(expected)[few], rtol=1e-5)
+
+
 @pytest.mark.parametrize("segment", [1, 1000])
 def test_a_forgotten_word_does_not_stay(segment: int) -> None:
     postings = _indexed({0: ["secret", "red"], 1: ["red"]}, segment)
