@@ -22,7 +22,7 @@ from agentmem.indexes.postings import Postings
 from agentmem.indexes.vectors import VectorIndex, make_index
 from agentmem.interfaces import Reader
 from agentmem.opening import fill, first_of, link
-from agentmem.snapshots import Run
+from agentmem.snapshots import PLAIN, Run
 from agentmem.text import count_tokens, index_text, stems, tells, words
 from agentmem.types import Change, Chunk, Kind, Namespace, Thought, Turn, only_quotes
 
@@ -145,7 +145,7 @@ class NamespaceCache:
     def attach(self, run: Run, changeable: Mapping[str, NDArray[Any]]) -> None:
         """Take over a run of documents from a snapshot; `changeable` are the fields that may have changed since."""
         first, count = len(self), len(run.ids)
-        fields = {name: run.fields[name] for name in ("kind", "role", "origin", "tokens", "seq", "recorded")}
+        fields = {name: run.fields[name] for name in PLAIN}
         names = ((self.sessions, "session", run.sessions), (self.speakers, "speaker", run.speakers))
         for held, name, bearing in names:
             uses = np.bincount(run.fields[name], minlength=len(bearing) + 1)[1:].tolist()
@@ -184,7 +184,7 @@ class NamespaceCache:
         """A sealed run as it is now, to be kept: without the documents that were removed."""
         stop = next(run.stop for run in self.postings.runs() if run.start == first)
         docs = np.flatnonzero(self.live[first:stop]) + first
-        fields = {name: self.columns[name][docs] for name in ("kind", "role", "origin", "tokens", "seq", "recorded")}
+        fields = {name: self.columns[name][docs] for name in PLAIN}
         fields["quotes"] = self.columns["state"][docs] == STATES.index("quoting")
         fields["session"], sessions = _named(self.sessions, self.columns["session"][docs])
         fields["speaker"], speakers = _named(self.speakers, self.columns["speaker"][docs])

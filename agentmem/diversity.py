@@ -1,9 +1,13 @@
-"""Near-duplicates: what nearly repeats a better one of the same speaker moves down, and is never dropped.
+"""Room for the rest: what repeats a better one, or comes from a session that has its say, moves down; none is dropped.
 
-After maximal marginal relevance (Carbonell & Goldstein 1998): the next is the one with the best score less what it
-repeats of those before it. Cosine alone cannot tell a repetition from a contradiction ("20 mg", "40 mg": 0.98), so a
-text repeats another only as far as the other holds its words too, and not at all where the words that the two do not
-share include a number, a name (any capitalised word) or a negation.
+The pooled words of a session lift all of it together, rightly for the first few; a question that is answered all over
+the past ("How often …", "Which … across our talks") wants the others too. So each turn costs those of its session a
+little.
+
+Near-duplicates, after maximal marginal relevance (Carbonell & Goldstein 1998): the next is the one with the best
+score less what it repeats of those before it. Cosine alone cannot tell a repetition from a contradiction ("20 mg",
+"40 mg": 0.98), so a text repeats another only as far as the other holds its words too, and not at all where the words
+that the two do not share include a number, a name (any capitalised word) or a negation.
 """
 
 from __future__ import annotations
@@ -21,8 +25,13 @@ from agentmem.types import Signal
 
 Scores = NDArray[np.float32]
 
-NAME = "repetition"
-"""Of the signal: how much of an item was said by those before it, each of them counting up to 1."""
+REPETITION = "repetition"
+"""The signal of how much of an item was said by those before it, each of them counting up to 1."""
+CROWD = "crowd"
+"""The signal of how many of those before an item are of its session."""
+LOSSES = (REPETITION, CROWD)
+CROWDING = 0.15
+"""What each of them costs, on the scale of the scores."""
 ALIKE = 0.7
 """Cosine from which two texts are near-duplicates; at 1 they are one."""
 STRENGTH = 3.0
@@ -41,38 +50,54 @@ Read = Callable[[Sequence[int]], Mapping[int, str]]
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Documents in the order that repeats least, how much each repeats of those before it, and what that costs."""
+    """Documents in their new order: how much each repeats of those before it, what a whole repetition costs, and how
+    many of those before it are of its session."""
 
     repeated: Mapping[int, float]
     cost: float
+    crowd: Mapping[int, int]
 
-    def signal(self, doc: int) -> tuple[Signal, ...]:
-        """What a document loses by what it repeats, if it does."""
-        return (Signal(NAME, -self.repeated[doc], self.cost),) if self.repeated[doc] * self.cost else ()
+    def signals(self, doc: int) -> tuple[Signal, ...]:
+        """What a document loses by what it repeats and by its session's crowd, if it does."""
+        found = (
+            Signal(REPETITION, -self.repeated[doc], self.cost),
+            Signal(CROWD, -float(self.crowd[doc]), CROWDING),
+        )
+        return tuple(signal for signal in found if signal.contribution)
 
 
-NOTHING = Spread({}, 0.0)
+NOTHING = Spread({}, 0.0, {})
 
 
 def spread(cache: NamespaceCache, docs: Sequence[int], scores: Scores, read: Read) -> Spread:
-    """`docs` and `scores` are best first; `read` gives the texts of some. What repeats goes down, nothing goes away."""
-    likeness = _likeness(cache, docs, read) if len(cache.vectors) else None
-    if likeness is None:
-        return Spread(dict.fromkeys(docs, 0.0), 0.0)
+    """`docs` and `scores` are best first; `read` gives the texts of some. Some go down, none goes away."""
+    if not docs:
+        return NOTHING
+    likeness, beside = _likeness(cache, docs, read), _same_session(cache, docs)
     cost = STRENGTH * float(scores[:_BEST].std())
-    left, repeated = scores.astype(np.float64), np.zeros(len(docs))
-    order: dict[int, float] = {}
+    left, repeated, crowd = scores.astype(np.float64), np.zeros(len(docs)), np.zeros(len(docs), np.intp)
+    order: list[int] = []
     for _ in docs:
-        best = int(np.argmax(left - cost * repeated))
-        order[docs[best]] = float(repeated[best])
-        repeated += likeness[best]
+        best = int(np.argmax(left - cost * repeated - CROWDING * crowd))
+        order.append(best)
         left[best] = -np.inf
-    return Spread(order, cost)
+        repeated[left > -np.inf] += likeness[best][left > -np.inf]
+        crowd[left > -np.inf] += beside[best][left > -np.inf]
+    return Spread({docs[at]: float(repeated[at]) for at in order}, cost, {docs[at]: int(crowd[at]) for at in order})
 
 
-def _likeness(cache: NamespaceCache, docs: Sequence[int], read: Read) -> Scores | None:
-    """How much each document (column) repeats each other (row), 0 … 1; None where none does."""
+def _same_session(cache: NamespaceCache, docs: Sequence[int]) -> NDArray[np.bool_]:
+    """Which documents are of one session; none where there is but one. Thoughts, which have none, count as one."""
+    session = cache.columns["session"][np.array(docs, dtype=np.intp)]
+    same: NDArray[np.bool_] = session[:, None] == session[None, :]
+    return same & ~same.all()
+
+
+def _likeness(cache: NamespaceCache, docs: Sequence[int], read: Read) -> Scores:
+    """How much each document (column) repeats each other (row), 0 … 1."""
     numbers = np.array(docs, dtype=np.intp)
+    if not len(cache.vectors):
+        return np.zeros((len(docs), len(docs)), np.float32)
     vectors = cache.vectors.vectors_at(numbers)
     near: Scores = np.clip((vectors @ vectors.T - ALIKE) / (1 - ALIKE), 0, 1)
     np.fill_diagonal(near, 0)
@@ -80,8 +105,6 @@ def _likeness(cache: NamespaceCache, docs: Sequence[int], read: Read) -> Scores 
         column = cache.columns[name][numbers]
         near *= column[:, None] == column[None, :]
     pairs = np.argwhere(np.triu(near) > 0)
-    if not len(pairs):
-        return None
     texts = read([docs[at] for at in np.unique(pairs)])
     said = {doc: _Said(text) for doc, text in texts.items()}
     for row, column in pairs.tolist():

@@ -256,7 +256,7 @@ class _Walk:
 
     def fetched(self) -> list[_Picked]:
         records = self._read(list(self.picked))
-        return [_Picked(doc, records[doc], repeats, self._order.signal(doc)) for doc, repeats in self.picked.items()]
+        return [_Picked(doc, records[doc], repeats, self._order.signals(doc)) for doc, repeats in self.picked.items()]
 
 
 def _says(record: Turn | Thought) -> tuple[str, ...]:

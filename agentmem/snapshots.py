@@ -27,7 +27,8 @@ _MAGIC = b"agentmem snapshot 1\n"
 _DIGEST = 16
 _LENGTH = 4
 _PACKED = ("counts", "rows", "frequencies", "distinct", "forward")
-FIELDS = ("kind", "role", "origin", "tokens", "seq", "recorded", "quotes", "session", "speaker")
+PLAIN = ("kind", "role", "origin", "told", "tokens", "seq", "recorded")
+FIELDS = (*PLAIN, "quotes", "session", "speaker")
 """The columns of a document that never change. Session and speaker are places in the lists of names, 1 upwards."""
 
 

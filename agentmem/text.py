@@ -30,7 +30,7 @@ _TOKEN = re.compile(rf"{_NUMBER}|{_LETTERS}(?:[^\W_]|['\u2019](?={_LETTERS}))*")
 _CJK = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]{2,}")
 _SUFFIX = re.compile("'(?:s|m|re|ve|ll|d)$")
 _BYTES_PER_TOKEN = 4
-INDEXING = [1, Stemmer.version(), unicodedata.unidata_version]
+INDEXING = [2, Stemmer.version(), unicodedata.unidata_version]
 """What the stems of a text depend on besides it: our own rules, by a number to be raised with every change of what this
 module derives from a record, the stemmer, Unicode. Snapshots made by others are made anew."""
 

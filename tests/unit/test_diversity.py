@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from agentmem.diversity import ALIKE, NAME
+from agentmem.diversity import ALIKE, CROWD, REPETITION
 from agentmem.embed import load_embedder
 from agentmem.interfaces import Embedder
 from agentmem.memory import Memory
@@ -31,7 +31,7 @@ def recall(embedder: Embedder | None, said: Sequence[tuple[str, str]], query: st
 
 
 def lost(items: Sequence[RecallItem]) -> dict[str, float]:
-    return {item.text: signal.contribution for item in items for signal in item.signals if signal.name == NAME}
+    return {item.text: signal.contribution for item in items for signal in item.signals if signal.name == REPETITION}
 
 
 def test_repetitions_leave_room_and_nothing_is_dropped(embedder: Embedder) -> None:
@@ -88,3 +88,17 @@ def test_without_vectors_nothing_is_near(embedder: Embedder) -> None:
     said = [("Ann", f"I watered the tomatoes in the garden{end}") for end in ENDS]
     assert lost(recall(None, said, "tomatoes in the garden")) == {}
     assert lost(recall(embedder, said[:1], "tomatoes in the garden")) == {}
+
+
+def test_a_session_that_had_its_say_leaves_room(embedder: Embedder) -> None:
+    with Memory("memory:", embedder=embedder) as memory:
+        for session, birds in (("a", ("heron", "egret", "stork", "crane")), ("b", ("gull",))):
+            for bird in birds:
+                memory.observe("user", f"A {bird} nested by the mill", namespace=NS, session=session)
+        memory.flush()
+        items = memory.recall("What nested by the mill?", namespace=NS).items
+        alone = memory.recall("What nested by the mill?", namespace=NS, session="a").items
+    crowds = {item.text: -s.value for item in items for s in item.signals if s.name == CROWD}
+    assert sorted(crowds.values()) == [1, 2, 3]
+    assert [item.score for item in items] == sorted((item.score for item in items), reverse=True)
+    assert all(signal.name != CROWD for item in alone for signal in item.signals)

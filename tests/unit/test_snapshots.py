@@ -411,8 +411,12 @@ def test_the_derivation_from_text_has_the_number_it_had() -> None:
     import hashlib
 
     probe = "Ada's 1,000 km to Größe on 2023-05-07; can't, won't, isn't naïve: 東京都 ran running runs, U.S. e-mail ﬁne"
-    derived = repr((text.stems(probe), text.count_tokens(probe), sorted(text.STOP_WORDS)))
-    assert (text.INDEXING[0], hashlib.sha256(derived.encode()).hexdigest()[:16]) == (1, "dea79e71c67f3013")
+    told = [
+        text.tells(NewTurn(role="user", parts=({"type": "text", "text": said},)))
+        for said in ("I did", "Did we?", "Did it?", "It's for me", probe)
+    ]
+    derived = repr((text.stems(probe), text.count_tokens(probe), told, sorted(text.STOP_WORDS)))
+    assert (text.INDEXING[0], hashlib.sha256(derived.encode()).hexdigest()[:16]) == (2, "3475fdef755eacb7")
 
 
 STEPS = st.lists(
