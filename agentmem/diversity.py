@@ -37,7 +37,7 @@ ALIKE = 0.7
 STRENGTH = 3.0
 """What a whole repetition costs, in standard deviations of the best scores."""
 _BEST = 20
-_CAPITALISED = re.compile(r"[^\W\d_]*[A-Z\u00c0-\u00de\u0391-\u03a9\u0410-\u042f][^\W_]*")
+_WORD = re.compile(r"[^\W_]+")
 _TELLING_TEXT = """
     not no never none nobody nothing nowhere neither nor without cannot hardly
     one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
@@ -120,7 +120,7 @@ class _Said:
     def __init__(self, text: str) -> None:
         self.words = frozenset(words(text))
         self._counted = self.words - STOP_WORDS
-        capitalised = {word for found in _CAPITALISED.findall(text) for word in words(found)}
+        capitalised = {word for found in _WORD.findall(text) if found != found.lower() for word in words(found)}
         self._telling = (capitalised - STOP_WORDS) | {w for w in self.words if w in _TELLING or w[0].isdigit()}
 
     def share_in(self, other: _Said) -> float:
