@@ -75,15 +75,21 @@ def spread(cache: NamespaceCache, docs: Sequence[int], scores: Scores, read: Rea
         return NOTHING
     likeness, beside = _likeness(cache, docs, read), _same_session(cache, docs)
     cost = STRENGTH * float(scores[:_BEST].std())
-    left, repeated, crowd = scores.astype(np.float64), np.zeros(len(docs)), np.zeros(len(docs), np.intp)
-    order: list[int] = []
-    for _ in docs:
-        best = int(np.argmax(left - cost * repeated - CROWDING * crowd))
+    order = _greedy(scores, np.float32(cost) * likeness + np.float32(CROWDING) * beside)
+    repeated, crowd = (np.triu(matrix[np.ix_(order, order)], 1).sum(axis=0).tolist() for matrix in (likeness, beside))
+    moved = [docs[at] for at in order]
+    return Spread(dict(zip(moved, repeated, strict=True)), cost, dict(zip(moved, crowd, strict=True)))
+
+
+def _greedy(scores: Scores, losses: Scores) -> list[int]:
+    """The places of scores, the next always the best after what it loses (column) by each one taken (row)."""
+    left, order = scores.astype(np.float64), []
+    for _ in range(len(left)):
+        best = int(left.argmax())
         order.append(best)
+        left -= losses[best]
         left[best] = -np.inf
-        repeated[left > -np.inf] += likeness[best][left > -np.inf]
-        crowd[left > -np.inf] += beside[best][left > -np.inf]
-    return Spread({docs[at]: float(repeated[at]) for at in order}, cost, {docs[at]: int(crowd[at]) for at in order})
+    return order
 
 
 def _same_session(cache: NamespaceCache, docs: Sequence[int]) -> NDArray[np.bool_]:

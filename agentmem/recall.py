@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agentmem.blas import single_threaded
 from agentmem.building import Builder
 from agentmem.cache import AUTO, NamespaceCache, NewIndex
 from agentmem.candidates import DEPTH, WHOLE, gather, touched
@@ -82,7 +83,7 @@ class RecallEngine:
         """
         asked = Query(query, vector, (conditions.as_of or self._clock()).date())
         cache = self._cache(namespace)
-        with cache.lock, self._backend.read() as reader:
+        with single_threaded(), cache.lock, self._backend.read() as reader:
             changed = cache.refresh(reader)
             _check_dimension(cache, vector)
             if not len(cache):

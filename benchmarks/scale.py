@@ -32,6 +32,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from agentmem.fusion import Query
 from agentmem.indexes.vectors import make_index
+from agentmem.interfaces import Abilities
 from agentmem.recall import RecallEngine
 from agentmem.types import Change, Edge, Thought, Turn
 
@@ -45,6 +46,8 @@ _SYLLABLES = ("ba", "ke", "li", "mo", "nu", "ra", "se", "ti", "vo", "zan", "der"
 
 class Corpus:
     """A backend and its reader in one, of records made up by their number."""
+
+    abilities = Abilities(durable=False, secure_erase=False, shared=False, backup=False)
 
     def __init__(self, size: int, thoughts: bool) -> None:
         self.size, self.thoughts = size, thoughts
@@ -135,6 +138,18 @@ class Corpus:
         for first in range(0, len(numbers), _BLOCK):
             out[first : first + _BLOCK] = self.vectors_of(numbers[first : first + _BLOCK])
         return [_id(int(n)) for n in numbers] if ids is None else list(ids), out
+
+    def columns(self, kind: str, names: Sequence[str], **_: Any) -> dict[str, list[Any]]:  # noqa: ARG002 (no chunks)
+        return {name: [] for name in names}
+
+    def snapshots(self, basis: str, **_: Any) -> Iterator[Any]:  # noqa: ARG002 (a fresh build is measured)
+        return iter(())
+
+    def meta(self, key: str) -> str | None:  # noqa: ARG002
+        return None
+
+    def digest(self, text: str) -> str:
+        return text
 
     def edges(self, **_: Any) -> list[Edge]:
         return []

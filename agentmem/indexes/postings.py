@@ -154,8 +154,7 @@ class Postings:
         """The set of terms of a document, as numbers."""
         if doc >= self._stop or not self._held[doc]:
             return frozenset()
-        one = np.array([doc], np.int32)
-        return frozenset(self._segment_of(doc).terms_of(one, self._distinct[one]).tolist())
+        return frozenset(self._segment_of(doc).held(doc, int(self._distinct[doc])))
 
     def rarest(self, docs: Docs) -> Scores:
         """The idf of the rarest term of each of some ascending documents, shape (docs,); 0 for one without terms."""

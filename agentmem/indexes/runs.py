@@ -42,8 +42,7 @@ class Tail:
 
     def remove(self, doc: int, count: int) -> list[int]:
         """Take out a document, which has `count` terms, and return these. Nothing tells afterwards what it held."""
-        start = self._starts[doc - self.first]
-        held = self._forward[start : start + count].tolist()
+        start, held = self._starts[doc - self.first], self.held(doc, count)
         self._forward[start : start + count] = array("i", [0] * count)
         for term in held:
             at = int(np.searchsorted(np.frombuffer(self._docs[term], np.int32), doc))
@@ -51,6 +50,11 @@ class Tail:
             if not self._docs[term]:
                 del self._docs[term], self._frequencies[term]
         return held
+
+    def held(self, doc: int, count: int) -> list[int]:
+        """The `count` terms of a document."""
+        start = self._starts[doc - self.first]
+        return self._forward[start : start + count].tolist()
 
     def terms_of(self, docs: Docs, counts: Numbers) -> Numbers:
         """The terms of some documents, one's after the other's; `counts` says how many each has."""
@@ -155,6 +159,11 @@ class Sealed:
         start = int(self.rows[doc - self.first])
         return self.forward[start : start + count]
 
+    def held(self, doc: int, count: int) -> list[int]:
+        """The `count` terms of a document."""
+        held: list[int] = self.terms[self._places(doc, count)].tolist()
+        return held
+
     def terms_of(self, docs: Docs, counts: Numbers) -> Numbers:
         """The terms of some documents, one's after the other's; `counts` says how many each has."""
         found: Numbers = self.terms[self.forward[_spread(self.rows[docs - self.first], counts)]]
@@ -162,8 +171,7 @@ class Sealed:
 
     def remove(self, doc: int, count: int) -> list[int]:
         """Take out a document, which has `count` terms, and return these. Nothing tells afterwards what it held."""
-        places = self._places(doc, count)
-        held: list[int] = self.terms[places].tolist()
+        places, held = self._places(doc, count), self.held(doc, count)
         for place in places.tolist():
             self._take_out(place, doc)
         places[:] = 0
