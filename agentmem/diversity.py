@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +82,7 @@ def spread(cache: NamespaceCache, docs: Sequence[int], scores: Scores, read: Rea
     return Spread(dict(zip(moved, repeated, strict=True)), cost, dict(zip(moved, crowd, strict=True)))
 
 
-def _greedy(scores: Scores, losses: Scores) -> list[int]:
+def _greedy(scores: Scores, losses: NDArray[np.floating[Any]]) -> list[int]:
     """The places of scores, the next always the best after what it loses (column) by each one taken (row)."""
     left, order = scores.astype(np.float64), []
     for _ in range(len(left)):
