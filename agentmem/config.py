@@ -75,6 +75,7 @@ class Settings:
     api_key: SecretStr | None = None
     reranker: str | None = None
     rerank_items: Annotated[int, Field(ge=2, le=1000)] = 30
+    index: str = "auto"
     recall_items: Annotated[int, Field(ge=1, le=1000)] = 10
     prompt_budget_tokens: Annotated[int, Field(ge=100)] = 1500
     chunk_turns: Annotated[int, Field(ge=2, le=1000)] = 8

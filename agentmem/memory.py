@@ -79,13 +79,15 @@ class Memory:
         weights: Weights | None = None,
     ) -> None:
         from agentmem.fusion import DEFAULT as SHIPPED
+        from agentmem.indexes.vectors import read_index
         from agentmem.recall import RecallEngine
         from agentmem.search import Search
 
         self.settings = settings or load_settings()
+        new_index = read_index(self.settings.index)
         self._clock = clock
         self.backend = self._open(self.settings.store if store is None else store, create)
-        self._engine = RecallEngine(self.backend, clock=clock, weights=weights or SHIPPED)
+        self._engine = RecallEngine(self.backend, clock=clock, weights=weights or SHIPPED, new_index=new_index)
         self._queue = EmbedQueue(self.backend, self._engine, self._loader(embedder))
         self._search = Search(self.backend, self._engine, self._queue, self.settings)
         self._closed = False

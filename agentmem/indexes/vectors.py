@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from agentmem.errors import SettingsError
@@ -74,18 +75,34 @@ def make_index(name: str, **options: Any) -> VectorIndex:
 
     Raises SettingsError for another name, and for options that the kind does not have.
     """
-    kinds: dict[str, Callable[..., VectorIndex]] = {
-        "flat": FlatIndex,
-        "hnsw": HnswIndex,
-        "lsh": LshIndex,
-        "auto": _auto,
-    }
-    if name not in kinds:
-        raise SettingsError(f"There is no index {name!r}: choose one of {', '.join(kinds)}.")
+    if name not in _KINDS:
+        raise SettingsError(f"There is no index {name!r}: choose one of {', '.join(_KINDS)}.")
     try:
-        return kinds[name](**options)
+        return _KINDS[name](**options)
     except TypeError:
         raise SettingsError(f"The index {name} does not take all of the options {', '.join(options)}.") from None
+
+
+def read_index(said: str) -> Callable[[], VectorIndex]:
+    """Makes indexes as a setting says: a kind and its options, such as "lsh tables=8 probes=4" or "auto compressed".
+
+    Raises SettingsError, like `make_index`, for what it cannot read.
+    """
+    name, *given = said.split() or [""]
+    options = dict(_option(word) for word in given)
+    make_index(name, **options)
+    return partial(make_index, name, **options)
+
+
+def _option(word: str) -> tuple[str, int | bool]:
+    name, _, value = word.partition("=")
+    if word == "compressed":
+        return name, True
+    if name not in ("tables", "probes", "buckets") or not value.isdecimal():
+        raise SettingsError(
+            f"The index has no option {word!r}: there are compressed, tables=N, probes=N and buckets=N (of lsh)."
+        )
+    return name, int(value)
 
 
 def _auto(**options: Any) -> HnswIndex:

@@ -17,13 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from agentmem.config import Settings
 from agentmem.errors import SettingsError, SnapshotError
 from agentmem.indexes import hnsw
 from agentmem.indexes.flat import FlatIndex
 from agentmem.indexes.graphs import read_dump
 from agentmem.indexes.hnsw import HnswIndex
 from agentmem.indexes.lsh import LshIndex
-from agentmem.indexes.vectors import EXACT_BELOW, VectorIndex, make_index
+from agentmem.indexes.vectors import EXACT_BELOW, VectorIndex, make_index, read_index
+from agentmem.memory import Memory
 
 Matrix = NDArray[np.float32]
 
@@ -582,3 +584,21 @@ def test_faiss_is_imported_only_when_there_is_a_graph() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("said", ["flat", "hnsw", "auto compressed", "lsh", "lsh tables=4 probes=2 buckets=64"])
+def test_an_index_is_what_the_setting_says(said: str) -> None:
+    index = read_index(said)()
+    index.set(np.arange(3), np.eye(3, dtype=np.float32))
+    docs, cosines = index.search(np.array([0, 1, 0], np.float32), 1)
+    assert docs.tolist() == [1]
+    assert cosines[0] == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "said", ["", "faiss", "flat tables=2", "lsh tables=0", "lsh probes=x", "lsh tables", "hnsw fast", "auto segment=1"]
+)
+def test_a_setting_that_makes_no_index_is_an_error_before_anything_is_opened(said: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError):
+        Memory(tmp_path / "memory.db", settings=Settings(index=said))
+    assert list(tmp_path.iterdir()) == []
