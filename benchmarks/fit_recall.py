@@ -5,6 +5,10 @@
 Every conversation of LoCoMo and BEAM under the folder is left out once (five folds); the rest gives the weights, the
 two datasets counting alike. The loss is that of a soft choice among all turns: minus the log of the probability that
 the fused score gives the evidence turns. `--vectors` keeps embeddings between runs.
+
+`--ablate` prints the table of docs/recall.md: each weight left out in turn, and those of TOGETHER, the others fitted
+again; then the order's own step, the crowding of sessions. Repetitions are left to benchmarks/near_duplicates.py: they
+move nothing here.
 """
 
 from __future__ import annotations
@@ -22,8 +26,10 @@ from numpy.typing import NDArray
 
 from agentmem.backends.memory import MemoryBackend
 from agentmem.cache import NamespaceCache
+from agentmem.diversity import CROWDING
 from agentmem.evals.datasets import find_dataset, read_cases
-from agentmem.evals.run import CUTS
+from agentmem.evals.intervals import interval
+from agentmem.evals.metrics import CUTS, DEPTH
 from agentmem.fusion import Query, Weights, everything, fuse
 from agentmem.ingest import read_turns
 from agentmem.memory import Memory
@@ -33,14 +39,37 @@ NAMES = tuple(field.name for field in fields(Weights))
 NAMESPACE = ("fit",)
 FOLDS = 5
 RIDGE = 1e-3
+SPREAD_OVER = 100
+"""The best turns among which sessions make room for each other: as many as a recall of DEPTH looks at."""
+TOGETHER = {
+    "the turn's own words": ("words", "coverage"),
+    "the neighbours": ("before", "after"),
+    "the chunk's keys": ("chunk_meaning", "chunk_words", "speaker_chunk"),
+    "chunks and sessions": ("chunk_meaning", "chunk_words", "speaker_chunk", "session"),
+    "named speakers": ("speaker", "speaker_chunk"),
+    "the priors": ("told", "substance"),
+    "the two least": ("coverage", "chunk_words"),
+    "those uncertain alone": ("coverage", "chunk_meaning", "chunk_words", "session", "substance"),
+    "all words": ("words", "coverage", "before", "chunk_words", "session", "speaker_chunk"),
+    "all cosines": ("meaning", "after", "chunk_meaning"),
+}
+"""Weights that serve one idea, and those that alone lose nothing beyond chance."""
+Shares = NDArray[np.float64]
+"""Of the evidence, shape (questions, CUTS)."""
+LOST_AT = (5, 10)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A question: each turn's features, shape (turns, weights), and which turns are its evidence."""
+    """A question: each turn's features, shape (turns, weights), and session, and which turns are its evidence."""
 
     features: NDArray[np.float32]
+    sessions: NDArray[np.int32]
     evidence: NDArray[np.intp]
+
+
+Datasets = Sequence[Sequence[list[Asked]]]
+"""The questions of each conversation of each dataset."""
 
 
 class KeptEmbedder:
@@ -78,9 +107,12 @@ def conversations(folder: Path, name: str, embedder: KeptEmbedder) -> Iterator[l
             with backend.read() as reader:
                 cache.refresh(reader)
             vectors = embedder.encode([question.text for question in case.questions])
+            sessions = cache.columns["session"][: len(cache)].copy()
             yield [
                 Asked(
-                    _features(cache, Query(question.text, vector)), _evidence(cache, turns, dataset, question.evidence)
+                    _features(cache, Query(question.text, vector)),
+                    sessions,
+                    _evidence(cache, turns, dataset, question.evidence),
                 )
                 for question, vector in zip(case.questions, vectors, strict=True)
             ]
@@ -107,14 +139,14 @@ def fit(groups: Sequence[Sequence[Asked]], used: Sequence[int]) -> NDArray[np.fl
     """The weights for several datasets, each counting alike; those not used stay 0."""
     import torch
 
-    data = [(torch.tensor(a.features[:, used]), a.evidence, 1 / len(asked)) for asked in groups for a in asked]
+    features, there, wanted = (torch.from_numpy(part) for part in _stacked(groups, used))
     weights = torch.ones(len(used), requires_grad=True)
     search = torch.optim.LBFGS([weights], max_iter=80, line_search_fn="strong_wolfe")
 
     def loss() -> Any:
         search.zero_grad()
-        chosen = [share * torch.log_softmax(x @ weights, 0)[evidence].mean() for x, evidence, share in data]
-        total = RIDGE * ((weights / 10) ** 2).sum() - torch.stack(chosen).sum()
+        chosen = torch.log_softmax((features @ weights).masked_fill(~there, -torch.inf), 1).masked_fill(~there, 0)
+        total = RIDGE * ((weights / 10) ** 2).sum() - (wanted * chosen).sum()
         total.backward()  # type: ignore[no-untyped-call]
         return total
 
@@ -124,20 +156,93 @@ def fit(groups: Sequence[Sequence[Asked]], used: Sequence[int]) -> NDArray[np.fl
     return out
 
 
-def shares(asked: Asked, weights: NDArray[np.float32]) -> list[float]:
-    order = np.argsort(-(asked.features @ weights), kind="stable")
+def _stacked(
+    groups: Sequence[Sequence[Asked]], used: Sequence[int]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
+    """Features of all questions, shape (questions, turns of the longest, used); which turns there are; and how much
+    each counts as evidence, 1 in all for a dataset."""
+    asked = [(one, 1 / len(group) / len(one.evidence)) for group in groups for one in group]
+    shape = (len(asked), max(len(one.features) for one, _ in asked))
+    features = np.zeros((*shape, len(used)), np.float32)
+    there, wanted = np.zeros(shape, np.bool_), np.zeros(shape, np.float32)
+    for row, (one, share) in enumerate(asked):
+        features[row, : len(one.features)] = one.features[:, used]
+        there[row, : len(one.features)] = True
+        wanted[row, one.evidence] = share
+    return features, there, wanted
+
+
+def shares(asked: Asked, weights: NDArray[np.float32], crowding: float = CROWDING) -> list[float]:
+    order = ranked(asked, weights, crowding)
     return [len(np.intersect1d(order[:cut], asked.evidence)) / len(asked.evidence) for cut in CUTS]
 
 
-def cross_validated(datasets: Sequence[Sequence[list[Asked]]], used: Sequence[int]) -> list[list[float]]:
-    """Mean recall at CUTS of each dataset, its conversations scored by weights fitted without them."""
-    found: list[list[list[float]]] = [[] for _ in datasets]
+def ranked(asked: Asked, weights: NDArray[np.float32], crowding: float) -> list[int]:
+    """The first DEPTH turns, each costing those of its session that come after it (agentmem/diversity.py)."""
+    scores = asked.features @ weights
+    best = np.argsort(-scores, kind="stable")[:SPREAD_OVER]
+    left, sessions = scores[best].astype(np.float64), asked.sessions[best]
+    order = []
+    for _ in range(min(DEPTH, len(best))):
+        first = int(np.argmax(left))
+        order.append(int(best[first]))
+        left[first] = -np.inf
+        left[sessions == sessions[first]] -= crowding
+    return order
+
+
+def cross_validated(datasets: Datasets, used: Sequence[int]) -> list[list[NDArray[np.float32]]]:
+    """For each conversation of each dataset the weights fitted without it, and without others of its fold."""
+    folds = []
     for fold in range(FOLDS):
         kept = [[a for n, part in enumerate(parts) if n % FOLDS != fold for a in part] for parts in datasets]
-        weights = fit(kept, used)
-        for number, parts in enumerate(datasets):
-            found[number] += [shares(a, weights) for n, part in enumerate(parts) if n % FOLDS == fold for a in part]
-    return [np.mean(some, axis=0).round(4).tolist() for some in found]
+        folds.append(fit(kept, used))
+    return [[folds[n % FOLDS] for n in range(len(parts))] for parts in datasets]
+
+
+def found_by(
+    datasets: Datasets, weights: Sequence[Sequence[NDArray[np.float32]]], crowding: float = CROWDING
+) -> list[Shares]:
+    """Recall at CUTS of each question of each dataset, by the weights for its conversation."""
+    return [
+        np.array([shares(a, w, crowding) for part, w in zip(parts, some, strict=True) for a in part])
+        for parts, some in zip(datasets, weights, strict=True)
+    ]
+
+
+def means(found: Sequence[Shares]) -> str:
+    return " | ".join(" ".join(f"{share:.3f}" for share in some.mean(axis=0)) for some in found)
+
+
+def ablate(datasets: Datasets, used: Sequence[int]) -> None:
+    """Print the table: what is found without each weight, and what the full set gains over that at 10."""
+    weights = cross_validated(datasets, used)
+    full = found_by(datasets, weights)
+    head = ["without", *(f"{name} | lost at 5 | lost at 10" for name in ("LoCoMo", "BEAM"))]
+    print(f"| {' | '.join(head)} |\n|{'---|' * 7}")
+    print(_row(datasets, "nothing", full, full))
+    print(_row(datasets, "the crowding of sessions", found_by(datasets, weights, 0.0), full), flush=True)
+    singly = {f"`{NAMES[n]}`": (NAMES[n],) for n in used}
+    together = {f"{name}: {', '.join(f'`{one}`' for one in left)}": left for name, left in TOGETHER.items()}
+    for name, left in {**singly, **together}.items():
+        rest = cross_validated(datasets, [n for n in used if NAMES[n] not in left])
+        print(_row(datasets, name, found_by(datasets, rest), full), flush=True)
+
+
+def _row(datasets: Datasets, name: str, found: Sequence[Shares], full: Sequence[Shares]) -> str:
+    cells = [name]
+    for parts, some, whole in zip(datasets, found, full, strict=True):
+        cells.append(" ".join(f"{share:.3f}" for share in some.mean(axis=0)))
+        cells += [_lost(parts, (whole - some)[:, [CUTS.index(cut)]]) if some is not whole else "" for cut in LOST_AT]
+    return f"| {' | '.join(cells)} |"
+
+
+def _lost(parts: Sequence[list[Asked]], lost: Shares) -> str:
+    """A mean over questions and its interval over conversations, in hundredths; bold where 0 is outside."""
+    bounds = interval(100 * lost, [n for n, part in enumerate(parts) for _ in part])
+    mean, low, high = (round(float(bound[0]), 1) + 0.0 for bound in (bounds.mean, bounds.low, bounds.high))
+    shown = f"{mean:+.1f}" if low <= 0 <= high else f"**{mean:+.1f}**"
+    return f"{shown} ({low:+.1f} to {high:+.1f})"
 
 
 def main() -> None:
@@ -152,13 +257,13 @@ def main() -> None:
     embedder.keep()
     used = [n for n, name in enumerate(NAMES) if name not in chosen.without.split(",")]
     shipped = np.array([getattr(Weights(), name) for name in NAMES], dtype=np.float32)
-    print("shipped weights", *(np.mean([shares(a, shipped) for part in d for a in part], 0).round(4) for d in datasets))
-    print("cross-validated", *cross_validated(datasets, used))
-    if chosen.ablate:
-        for left in used:
-            print(f"  without {NAMES[left]}", *cross_validated(datasets, [n for n in used if n != left]))
+    print("recall at 5, 10, 20: LoCoMo | BEAM")
+    print("shipped weights", means(found_by(datasets, [[shipped] * len(parts) for parts in datasets])))
+    print("cross-validated", means(found_by(datasets, cross_validated(datasets, used))), flush=True)
     fitted = fit([[a for part in parts for a in part] for parts in datasets], used)
     print("fitted on all", {name: round(float(value), 2) for name, value in zip(NAMES, fitted, strict=True)})
+    if chosen.ablate:
+        ablate(datasets, used)
 
 
 if __name__ == "__main__":
