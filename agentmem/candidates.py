@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.cache import NamespaceCache
-from agentmem.episodes import Docs, mates
+from agentmem.episodes import NOBODY, Docs, mates
 from agentmem.fusion import Query, Time, Weights, has_meaning, nearness, times
 from agentmem.indexes.arrays import union
 from agentmem.indexes.bm25 import Entry, Matches
@@ -28,16 +28,23 @@ _LOOKED_AT = 150_000
 
 
 def gather(
-    cache: NamespaceCache, query: Query, found: Matches, weights: Weights, depth: int = DEPTH, mask: Mask | None = None
+    cache: NamespaceCache,
+    query: Query,
+    found: Matches,
+    weights: Weights,
+    depth: int = DEPTH,
+    mask: Mask | None = None,
+    led: Docs = NOBODY,
 ) -> Docs:
-    """Candidates, ascending, among the documents that `mask` lets through (None: all)."""
+    """Candidates, ascending, among the documents that `mask` lets through (None: all); those that thoughts `led` to
+    are some of them."""
     layout, few = cache.layout(), depth // 4
     worded = _by_words(cache, found, weights, depth, mask, times(cache, query))
     meant = np.zeros(0, np.int32)
     if query.vector is not None and has_meaning(cache, query):
         meant = cache.vectors.search(query.vector, depth, mask)[0].astype(np.int32)
     chunks = mates(layout, union(worded[:few], meant[:few]))
-    docs = union(worded, meant, chunks, layout.after[worded], layout.before[meant])
+    docs = union(worded, meant, chunks, layout.after[worded], layout.before[meant], led)
     return docs if mask is None else docs[mask[docs]]
 
 

@@ -30,7 +30,7 @@ _SHOWN = {
 _SHOWN_SHARE = 0.15
 """Of the score, from which such signals are named."""
 _SHOWN_GAIN = 0.1
-"""In coverage, from which the turns beside are named."""
+"""In coverage, from which the turns beside are named; in cosine or coverage, from which a thought is."""
 
 
 def reading(cache: NamespaceCache, query: Query) -> dict[str, tuple[str, ...]]:
@@ -85,6 +85,8 @@ class Explanation:
             reasons.append(f"meaning {self._fused.cosine[self._fused.place(doc)]:.2f}")
         if self._context(doc) >= self._share(self._held[doc]) + _SHOWN_GAIN:
             reasons.append("neighbours")
+        if any(signal.name == "thought" and signal.value >= _SHOWN_GAIN for signal in signals):
+            reasons.append("a thought of it")
         least = _SHOWN_SHARE * self._fused.score[self._fused.place(doc)]
         added = {signal.name: signal.contribution for signal in signals}
         reasons += [said for said, names in _SHOWN.items() if sum(added.get(n, 0) for n in names) >= least > 0]

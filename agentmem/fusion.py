@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from agentmem.cache import NamespaceCache
 from agentmem.columns import ROLES, THOUGHT
 from agentmem.dates import mentions, spans
-from agentmem.episodes import Docs, beside, key_relevance, mates
+from agentmem.episodes import NOBODY, Docs, beside, key_relevance, mates
 from agentmem.indexes.arrays import union
-from agentmem.indexes.bm25 import Matches
+from agentmem.indexes.bm25 import Matches, common
 from agentmem.text import FIRST_PERSON, STOP_WORDS, stems, words
 from agentmem.types import Signal
 
@@ -57,6 +57,9 @@ class Weights:
     """Of the words of the turn before: the question that a turn answers."""
     after: float = 1.1
     """Of the cosine of the turn after: the answer that a turn got."""
+    thought: float = 1.1
+    """Of the cosine of a thought drawn from a turn, less the turn's own: it is read like a neighbour (not fitted, since
+    no published conversation comes with thoughts)."""
     chunk_meaning: float = 2.8
     chunk_words: float = 1.0
     session: float = 6.0
@@ -101,6 +104,18 @@ class Query:
         object.__setattr__(self, "shown", dict(zip(counted, stems(self.text), strict=True)))
 
 
+@dataclass(frozen=True, slots=True)
+class Leads:
+    """Turns that thoughts lead to, ascending, and how well the best thought drawn from each matches the query: its
+    cosine, or without vectors its coverage."""
+
+    turns: Docs
+    match: Scores
+
+
+NO_LEADS = Leads(NOBODY, np.zeros(0, np.float32))
+
+
 @dataclass(frozen=True)
 class Scene:
     """What the signals look at: candidate documents and those around them. Document numbers are ascending.
@@ -123,6 +138,7 @@ class Scene:
     near: Docs
     near_cosine: Scores
     """Of `near`."""
+    leads: Leads = NO_LEADS
 
     @cached_property
     def cosine(self) -> Scores:
@@ -169,18 +185,19 @@ def everything(cache: NamespaceCache, query: Query, found: Matches | None = None
     found, layout = found or cache.postings.find(query.stems), cache.layout()
     docs, apart = np.arange(len(cache), dtype=np.int32), cache.repeating(found)
     before, after = (beside(links, docs, apart) for links in (layout.before, layout.after))
-    cosine = _cosine(cache, query, docs)
+    cosine = cosines(cache, query, docs)
     return Scene(cache, query, found, docs, apart, docs, docs, before, after, docs, cosine)
 
 
-def arrange(cache: NamespaceCache, query: Query, found: Matches, docs: Docs) -> Scene:
+def arrange(cache: NamespaceCache, query: Query, found: Matches, docs: Docs, leads: Leads = NO_LEADS) -> Scene:
     """A scene with these documents, ascending, as candidates."""
     layout, apart = cache.layout(), cache.repeating(found)
     before, after = (beside(links, docs, apart) for links in (layout.before, layout.after))
     around = union(docs, before, after)
     near = union(around, mates(layout, docs))
     own, before, after = (_places(around, some) for some in (docs, before, after))
-    return Scene(cache, query, found, docs, apart, around, own, before, after, near, _cosine(cache, query, near))
+    cosine = cosines(cache, query, near)
+    return Scene(cache, query, found, docs, apart, around, own, before, after, near, cosine, leads)
 
 
 def _places(held: Docs, docs: Docs) -> Docs:
@@ -259,7 +276,7 @@ def nearness(at: NDArray[np.float64], named: Sequence[Time]) -> Scores:
     return near
 
 
-def _cosine(cache: NamespaceCache, query: Query, docs: Docs) -> Scores:
+def cosines(cache: NamespaceCache, query: Query, docs: Docs) -> Scores:
     """Cosines; a document that is not embedded yet gets the others' mean, so that it neither wins nor loses by it."""
     if query.vector is None or not len(cache.vectors):
         return np.zeros(len(docs), dtype=np.float32)
@@ -304,6 +321,16 @@ def _before(scene: Scene) -> Scores:
 
 def _after(scene: Scene) -> Scores:
     return scene.cosine[scene.after]
+
+
+def _thought(scene: Scene) -> Scores:
+    """By how much the best thought drawn from a turn matches better than the turn itself."""
+    gain = np.zeros(len(scene.docs), dtype=np.float32)
+    led, at = common(scene.leads.turns, scene.docs)
+    if len(at):
+        own = scene.cosine if has_meaning(scene.cache, scene.query) else scene.coverage
+        gain[at] = np.maximum(0, scene.leads.match[led] - own[scene.own[at]])
+    return gain
 
 
 def _chunk_meaning(scene: Scene) -> Scores:
@@ -352,6 +379,7 @@ SIGNALS: Mapping[str, Callable[[Scene], Scores]] = {
     "coverage": _coverage,
     "before": _before,
     "after": _after,
+    "thought": _thought,
     "chunk_meaning": _chunk_meaning,
     "chunk_words": lambda scene: scene.chunk_words,
     "session": _session,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,10 @@ from agentmem.episodes import Docs
 from agentmem.errors import EmbedderMismatchError
 from agentmem.explain import Explanation, reading
 from agentmem.filters import KINDS, Conditions, Mask, allowed
-from agentmem.fusion import DEFAULT, Fused, Query, Scene, Weights, arrange, everything, fuse, has_meaning
+from agentmem.fusion import DEFAULT, NO_LEADS, Fused, Query, Scene, Weights, arrange, everything, fuse, has_meaning
+from agentmem.indexes.arrays import union
 from agentmem.interfaces import Backend, Clock, Reader
+from agentmem.leads import any_thoughts, follow
 from agentmem.text import index_text, normalise, stems
 from agentmem.types import Namespace, RecallItem, Signal, Thought, Turn
 
@@ -103,25 +106,33 @@ class RecallEngine:
     ) -> Iterator[tuple[Scene, Mask]]:
         """Candidates and which of them meet the conditions: ever more, at last everything that may come back."""
         now, found = self._clock(), cache.postings.find(query.stems)
+        lead = partial(follow, cache, reader, query, found, conditions, now=now)
         if len(cache) <= self._whole:
-            yield everything(cache, query, found), allowed(cache, reader, conditions, now=now)
+            scene = everything(cache, query, found)
+            scene = replace(scene, leads=lead(docs=scene.docs, known=scene.cosine))
+            yield scene, allowed(cache, reader, conditions, now=now)
             return
-        depth = DEPTH
-        if conditions == ANYTHING:
+        depth, leads = DEPTH, NO_LEADS
+        if conditions == ANYTHING or any_thoughts(cache):
+            # Whatever may come back, a thought may lead to it.
             docs = gather(cache, query, found, self._weights, depth)
-            yield arrange(cache, query, found, docs), allowed(cache, reader, conditions, now=now, docs=docs)
+            leads = lead(docs=docs)
+        if conditions == ANYTHING:
+            docs = union(docs, leads.turns)
+            yield arrange(cache, query, found, docs, leads), allowed(cache, reader, conditions, now=now, docs=docs)
             depth *= _WIDER
         mask = allowed(cache, reader, conditions, now=now)
         dense = has_meaning(cache, query)
         most = int(np.count_nonzero(mask if dense else mask & touched(cache, found)))
         while depth < most and most > self._whole:
-            docs = gather(cache, query, found, self._weights, depth, mask)
-            yield arrange(cache, query, found, docs), np.ones(len(docs), np.bool_)
+            docs = gather(cache, query, found, self._weights, depth, mask, leads.turns)
+            yield arrange(cache, query, found, docs, leads), np.ones(len(docs), np.bool_)
             depth *= _WIDER
-        docs = (
-            np.flatnonzero(mask).astype(np.int32) if dense else gather(cache, query, found, self._weights, most, mask)
-        )
-        yield arrange(cache, query, found, docs), np.ones(len(docs), np.bool_)
+        if dense:
+            docs = np.flatnonzero(mask).astype(np.int32)
+        else:
+            docs = gather(cache, query, found, self._weights, most, mask, leads.turns)
+        yield arrange(cache, query, found, docs, leads), np.ones(len(docs), np.bool_)
 
     def reading(self, query: str, *, namespace: Namespace) -> dict[str, tuple[str, ...]]:
         """What a query is read as in a namespace, see `explain.reading`."""

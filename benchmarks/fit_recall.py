@@ -35,7 +35,8 @@ from agentmem.ingest import read_turns
 from agentmem.memory import Memory
 from agentmem.types import Turn
 
-NAMES = tuple(field.name for field in fields(Weights))
+NAMES = tuple(field.name for field in fields(Weights) if field.name != "thought")
+"""Weights to fit: these conversations come without thoughts."""
 NAMESPACE = ("fit",)
 FOLDS = 5
 RIDGE = 1e-3
