@@ -54,13 +54,20 @@ def follow(
         match = found.coverage(thoughts)
     else:
         match = cosines(cache, query, thoughts) if known is None else known[thoughts]
-    best = np.argsort(-match, kind="stable")[:MOST]
+    best = _best(match)
     followed = {
         cache.ids[int(thoughts[at])]: float(match[at])
         for at in best
         if match[at] > 0 and (not dense or cache.vectors.holds(int(thoughts[at])))
     }
     return _leads(cache, reader, followed) if followed else NO_LEADS
+
+
+def _best(match: Scores) -> NDArray[np.intp]:
+    """Places of the MOST highest, of equals the earlier: the same whether all or candidates are looked at."""
+    least = np.partition(match, -MOST)[-MOST] if len(match) > MOST else -np.inf
+    high = np.flatnonzero(match >= least)
+    return high[np.argsort(-match[high], kind="stable")[:MOST]]
 
 
 def _leads(cache: NamespaceCache, reader: Reader, followed: dict[str, float]) -> Leads:
