@@ -38,6 +38,8 @@ ALIKE = 0.7
 STRENGTH = 3.0
 """What a whole repetition costs, in standard deviations of the best scores."""
 _BEST = 20
+_WORTH_READING = 0.25
+"""Of a whole repetition: what comes to less moves nothing."""
 _WORD = re.compile(r"[^\W_]+")
 _TELLING_TEXT = """
     not no never none nobody nothing nowhere neither nor without cannot hardly
@@ -111,14 +113,24 @@ def _likeness(cache: NamespaceCache, docs: Sequence[int], read: Read) -> Scores:
     for name in ("kind", "role", "speaker"):
         column = cache.columns[name][numbers]
         near *= column[:, None] == column[None, :]
-    pairs = np.argwhere(np.triu(near) > 0)
-    texts = read([docs[at] for at in np.unique(pairs)])
+    held = [cache.postings.signature(doc) for doc in docs]
+    pairs = [tuple(pair) for pair in np.argwhere(np.triu(near) > 0).tolist()]
+    unlike = [pair for pair in pairs if held[pair[0]] != held[pair[1]]]
+    worth = [pair for pair in unlike if _in_common(held, *pair) * near[pair] >= _WORTH_READING]
+    texts = read(sorted({docs[at] for pair in worth for at in pair}))
     said = {doc: _Said(text) for doc, text in texts.items()}
-    for row, column in pairs.tolist():
+    for row, column in set(unlike) - set(worth):
+        near[row, column] = near[column, row] = 0
+    for row, column in worth:
         one, other = said[docs[row]], said[docs[column]]
         near[row, column] *= other.share_in(one)
         near[column, row] *= one.share_in(other)
     return near
+
+
+def _in_common(held: Sequence[frozenset[int]], one: int, other: int) -> float:
+    """The share of the shorter one's terms that the other has too: what is low needs no look at the texts."""
+    return len(held[one] & held[other]) / (min(len(held[one]), len(held[other])) or 1)
 
 
 class _Said:

@@ -6,7 +6,8 @@
 A namespace of every size is made up from a fixed seed: sessions of turns on a topic, or short thoughts, their words
 distributed as in speech, their vectors near those of their session and topic. Recall runs in full but for the query's
 embedding: caches, both stages, fusion, choice, explanation. Records are made up as they are read, so that the resident
-memory is that of the caches. Medians and the 99th percentile; memory is what this process has grown by.
+memory is that of the caches. Medians and the 99th percentile; memory is what this process has grown by, and
+in all, the corpus's texts included.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from agentmem.fusion import Query
-from agentmem.indexes.vectors import make_index
+from agentmem.indexes.vectors import read_index
 from agentmem.interfaces import Abilities
 from agentmem.recall import RecallEngine
 from agentmem.types import Change, Edge, Thought, Turn
@@ -192,6 +193,7 @@ class Row:
     graph_s: float
     memory_mb: float
     vectors_mb: float
+    resident_mb: float
 
 
 def measure(
@@ -200,7 +202,7 @@ def measure(
     seconds = partial(_seconds, clock)
     corpus = Corpus(size, thoughts)
     before = _resident()
-    engine = RecallEngine(corpus, new_index=partial(make_index, index))  # type: ignore[arg-type]
+    engine = RecallEngine(corpus, new_index=read_index(index))  # type: ignore[arg-type]
     queries = [corpus.query(np.random.default_rng((17, n))) for n in range(count)]
     step("building the cache")
     build = seconds(lambda: _ask(engine, queries[0]))
@@ -235,6 +237,7 @@ def measure(
         graph_s=graph,
         memory_mb=memory,
         vectors_mb=len(cache.vectors) * DIMENSION * 4 / 2**20,
+        resident_mb=_resident(),
     )
 
 
@@ -285,7 +288,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="documents, with commas")
     parser.add_argument("--thoughts", action="store_true", help="short thoughts instead of turns in sessions")
-    parser.add_argument("--index", default="auto", help="flat, hnsw, lsh or auto; flat builds no graph")
+    parser.add_argument("--index", default="auto", help="as the setting: auto, flat (no graph), 'auto compressed', …")
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--cpu", action="store_true", help="count the CPU's time: for a machine that others use too")
     parser.add_argument("--json", type=Path, help="write the figures there")
