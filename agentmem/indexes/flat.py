@@ -168,7 +168,7 @@ class FlatIndex:
         """What can be built without the lock, and then given to `adopt`: here nothing."""
         return None
 
-    def adopt(self, work: Work) -> bool:  # noqa: ARG002
+    def adopt(self, work: Work) -> bool:  # noqa: ARG002 (the protocol has it; a scan builds nothing)
         """Take over what was built; False where it does not fit any more."""
         return False
 
@@ -176,7 +176,7 @@ class FlatIndex:
         """The graphs held, ready to be saved: here none."""
         return []
 
-    def load(self, dump: GraphDump) -> None:  # noqa: ARG002
+    def load(self, dump: GraphDump) -> None:  # noqa: ARG002 (the protocol has it; a scan has no graph)
         """Take over a saved graph over vectors that were set before. Raises SnapshotError where it does not fit."""
         raise SnapshotError("This index has no graphs: a saved one cannot be used.")
 

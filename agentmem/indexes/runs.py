@@ -204,6 +204,7 @@ def _numbers(values: array[int]) -> Numbers:
 
 
 def _joined(parts: Iterable[array[int] | Sequence[int]]) -> Numbers:
+    # Both lend their memory at run time, which the type of a sequence does not say.
     return np.frombuffer(bytearray().join(memoryview(part) for part in parts), np.int32)  # type: ignore[arg-type]
 
 
