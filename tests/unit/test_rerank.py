@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -153,13 +154,26 @@ def test_what_is_no_cross_encoder_is_an_error_that_names_the_way_out(
         assert "\n" not in str(raised.value)
 
 
-def test_who_does_not_wait_gets_the_order_without_it(
-    folder: Path, filled: Path, caplog: pytest.LogCaptureFixture
+def test_who_does_not_wait_gets_the_order_without_it(folder: Path, filled: Path) -> None:
+    order = _recall(filled, None).items
+    loading = Event()
+
+    def load() -> CrossEncoder:
+        assert loading.wait(60)
+        return CrossEncoder(str(folder))
+
+    reranker = Reranker(load)
+    assert reranker.ordered(QUERY, order, wait=0) == reranker.ordered(QUERY, order, wait=0.01) == list(order)
+    loading.set()
+    assert reranker.ordered(QUERY, order, wait=60) != list(order)
+
+
+def test_a_reranker_that_cannot_be_loaded_keeps_nobody_from_an_answer(
+    filled: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     order = [item.id for item in _recall(filled, None).items]
-    assert [item.id for item in _recall(filled, folder, wait=0).items] == order
     with caplog.at_level(logging.WARNING, "agentmem"):
-        assert [item.id for item in _recall(filled, "/nowhere/model", wait=5).items] == order
+        assert [item.id for item in _recall(filled, "/nowhere/model", wait=60).items] == order
     assert "goes on without its reranker: reranker '/nowhere/model' is not on this machine" in caplog.text
 
 
