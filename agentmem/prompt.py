@@ -72,9 +72,12 @@ def _labels(item: RecallItem) -> list[str]:
         doubt = "" if source.get("trusted", True) else ", untrusted"
         return ["thought", f"from {_label(str(source.get('origin', 'user')))}{doubt}"]
     role = str(source.get("role") or "user")
-    speaker = source.get("speaker")
-    who = f"{_label(str(speaker))} ({role})" if speaker else role
-    return ["turn", who + (", untrusted" if role == "tool" else "")]
+    return ["turn", who(source.get("speaker"), role) + (", untrusted" if role == "tool" else "")]
+
+
+def who(speaker: str | None, role: str) -> str:
+    """Who said something, as a field of a line."""
+    return f"{_label(speaker)} ({role})" if speaker else role
 
 
 def _label(text: str) -> str:
