@@ -55,10 +55,10 @@ class Builder:
         """Do one step for a cache; False where there was none to do."""
         with self._step:  # an index gives out one step at a time
             with cache.lock:
-                index = cache.vectors
-                work = index.pending()
-            if work is None or not work.run(self._stopping.is_set):
+                pending = cache.pending()
+            if pending is None or not pending[1].run(self._stopping.is_set):
                 return False
+            index, work = pending
             with cache.lock:
                 return index.adopt(work)
 

@@ -17,6 +17,7 @@ from agentmem.episodes import Layout, Span
 from agentmem.indexes.arrays import grown
 from agentmem.indexes.bm25 import Docs, Matches
 from agentmem.indexes.graphs import Sealed as Graph
+from agentmem.indexes.graphs import Work
 from agentmem.indexes.ids import NOT_THERE, Ids
 from agentmem.indexes.postings import Postings
 from agentmem.indexes.vectors import VectorIndex, make_index
@@ -55,6 +56,7 @@ class NamespaceCache:
         self._live = np.zeros(16, dtype=np.bool_)
         self.sessions, self.speakers = Names(), Names()
         self.postings, self.vectors = Postings(), self._new_index()
+        self.summaries, self._summed_up = self._new_index(), 0
         self._spans: dict[str, Span] = {}
         self._layout = Layout(self.columns, self.postings)
         self.kept: set[int] = set()
@@ -103,6 +105,7 @@ class NamespaceCache:
         chunks = reader.columns("chunk", ("id", "session", "first_seq", "last_seq"), namespace=self.namespace)
         for id_, session, first, last in zip(*_listed(chunks), strict=True):
             self._set_span(id_, session, first, _FOREVER if last < 0 else last)
+        self._set_summaries(*reader.vectors("chunk", namespace=self.namespace))
 
     def _apply(self, reader: Reader, changes: Sequence[Change]) -> None:
         touched: dict[Kind, dict[str, None]] = defaultdict(dict)
@@ -115,6 +118,7 @@ class NamespaceCache:
             if wanted:
                 self._set_vectors(*reader.vectors(kind, namespace=self.namespace, ids=wanted))
         self._put_chunks(reader, list(touched["chunk"]))
+        self._put_summaries(reader, [*touched["chunk"], *vectors["chunk"]])
 
     def _put_all(self, reader: Reader, kind: Kind, ids: list[str]) -> list[str]:
         """Bring documents to what the database holds of them; return the ids that are new."""
@@ -243,6 +247,7 @@ class NamespaceCache:
             if held is not None and id_ in found and _bounds(found[id_]) == (held.first, held.last):
                 continue
             if held is not None:
+                self._drop_summary(held)
                 self._layout.close(self._spans.pop(id_))
                 self.sessions.release(held.session)
             if id_ in found:
@@ -251,6 +256,34 @@ class NamespaceCache:
     def _set_span(self, id_: str, session: str, first: int, last: int) -> None:
         self._spans[id_] = Span(self.sessions.take(session), first, last)
         self._layout.open(self._spans[id_])
+
+    def _put_summaries(self, reader: Reader, ids: list[str]) -> None:
+        """Bring the vectors of chunks' summaries to what the database holds of them."""
+        if not ids:
+            return
+        found, vectors = reader.vectors("chunk", ids=ids, namespace=self.namespace)
+        for id_ in {*ids} - {*found}:
+            if id_ in self._spans:
+                self._drop_summary(self._spans[id_])
+        self._set_summaries(found, vectors)
+
+    def _set_summaries(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        for id_ in ids:
+            if not (span := self._spans[id_]).summary:
+                self._summed_up += 1
+                span.summary = self._summed_up
+                self._layout.mark(span)
+        self.summaries.set(np.array([self._spans[id_].summary for id_ in ids], np.intp), vectors)
+
+    def _drop_summary(self, span: Span) -> None:
+        self.summaries.clear(span.summary)
+        span.summary = 0
+        self._layout.mark(span)
+
+    def pending(self) -> tuple[VectorIndex, Work] | None:
+        """What one of the indexes could build, and which."""
+        steps = ((index, index.pending()) for index in (self.vectors, self.summaries))
+        return next(((index, work) for index, work in steps if work is not None), None)
 
     def layout(self) -> Layout:
         """Who stands beside whom, and the chunk and session of each document."""

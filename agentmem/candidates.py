@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.cache import NamespaceCache
-from agentmem.episodes import NOBODY, Docs, mates
+from agentmem.episodes import NOBODY, Docs, mates, members
 from agentmem.fusion import Query, Time, Weights, has_meaning, nearness, times
 from agentmem.indexes.arrays import union
 from agentmem.indexes.bm25 import Entry, Matches
@@ -40,11 +40,13 @@ def gather(
     are some of them."""
     layout, few = cache.layout(), depth // 4
     worded = _by_words(cache, found, weights, depth, mask, times(cache, query))
-    meant = np.zeros(0, np.int32)
+    meant = summed_up = NOBODY
     if query.vector is not None and has_meaning(cache, query):
         meant = cache.vectors.search(query.vector, depth, mask)[0].astype(np.int32)
+        if len(cache.summaries):
+            summed_up = members(layout, cache.summaries.search(query.vector, few)[0].astype(np.int32))
     chunks = mates(layout, union(worded[:few], meant[:few]))
-    docs = union(worded, meant, chunks, layout.after[worded], layout.before[meant], led)
+    docs = union(worded, meant, chunks, summed_up, layout.after[worded], layout.before[meant], led)
     return docs if mask is None else docs[mask[docs]]
 
 

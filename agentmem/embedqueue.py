@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from agentmem.errors import AgentmemError, EmbedderError, EmbedderMismatchError, StoreClosedError
 from agentmem.interfaces import Backend, Embedder, EmbedderIdentity, Matrix, Reader, Writer
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 State: TypeAlias = Literal["off", "idle", "loading", "ready", "failed"]
 Progress: TypeAlias = Callable[[int, int], None]
 
+KINDS: tuple[Kind, ...] = ("turn", "thought", "chunk")
+"""What is embedded."""
 BULK = 1024
 """Jobs a flush takes at once: enough to sort texts by length, which saves padding."""
 _SLICE = 512
@@ -84,13 +86,14 @@ def encode(embedder: Embedder, texts: Sequence[str]) -> Matrix:
 
 def queue_all(writer: Writer, now: datetime) -> None:
     """Drop every vector, and queue every record to be embedded anew."""
-    kinds: tuple[Kind, ...] = ("turn", "thought")
     for namespace in writer.namespaces():
         writer.clear_vectors(namespace=namespace)
         stale = [job.id for job in writer.select("job", namespace=namespace, where={"task": "embed"})]
         writer.remove("job", stale, namespace=namespace)
-        for kind in kinds:
+        for kind in KINDS:
             ids: list[str] = writer.columns(kind, ["id"], namespace=namespace)["id"]
+            if kind == "chunk":
+                ids = list(_texts(writer, kind, ids, namespace))
             writer.add(embed_job(kind, i, namespace=namespace, now=now) for i in ids)
 
 
@@ -217,9 +220,8 @@ class EmbedQueue:
             groups[job.namespace, _as_kind(job.target_kind)].append(job)
         for (namespace, kind), group in groups.items():
             with self._backend.read() as reader:
-                records = reader.get(kind, [job.target for job in group], namespace=namespace)
-            lengths = {record.id: len(_text_of(record)) for record in records}
-            group.sort(key=lambda job: lengths.get(job.target, 0))
+                texts = _texts(reader, kind, [job.target for job in group], namespace)
+            group.sort(key=lambda job: len(texts.get(job.target, "")))
             yield from (group[n : n + _SLICE] for n in range(0, len(group), _SLICE))
 
     def _release(self, jobs: Sequence[Job]) -> None:
@@ -234,10 +236,10 @@ class EmbedQueue:
         """Embed records of one namespace and kind, and take their jobs off the queue in the same transaction."""
         namespace, kind = jobs[0].namespace, _as_kind(jobs[0].target_kind)
         with self._backend.read() as reader:
-            records = reader.get(kind, [job.target for job in jobs], namespace=namespace)
-        ids = [record.id for record in records]
+            texts = _texts(reader, kind, [job.target for job in jobs], namespace)
+        ids = list(texts)
         try:
-            vectors = encode(embedder, [_text_of(record) for record in records])
+            vectors = encode(embedder, list(texts.values()))
         except EmbedderError as error:
             self._retry_singly(embedder, jobs, error)
             return
@@ -245,7 +247,10 @@ class EmbedQueue:
             check_identity(writer, embedder.identity)
             if identity_of(writer) is None:
                 record_identity(writer, embedder.identity)
-            writer.set_vectors(kind, ids, vectors, namespace=namespace)
+            # A summary may have been replaced or erased meanwhile; another text never changes.
+            still = _texts(writer, kind, ids, namespace) if kind == "chunk" else texts
+            kept = [at for at, name in enumerate(ids) if still.get(name) == texts[name]]
+            writer.set_vectors(kind, [ids[at] for at in kept], vectors[kept], namespace=namespace)
             writer.remove("job", [job.id for job in jobs], namespace=namespace)
         if kind == "thought":
             self._link_similar(ids, vectors, namespace)
@@ -358,10 +363,12 @@ def _ends(edges: Sequence[Edge]) -> set[str]:
 
 
 def _as_kind(name: str) -> Kind:
-    return "thought" if name == "thought" else "turn"
+    return next((kind for kind in KINDS if kind == name), "turn")
 
 
-def _text_of(record: Any) -> str:
+def _texts(reader: Reader, kind: Kind, ids: Sequence[str], namespace: Namespace) -> dict[str, str]:
+    """What is to be embedded of records, by id; those that are not there, or have no text, are left out."""
     from agentmem.text import embedding_text
 
-    return embedding_text(record)
+    texts = {record.id: embedding_text(record) for record in reader.get(kind, ids, namespace=namespace)}
+    return {name: text for name, text in texts.items() if text is not None}

@@ -81,11 +81,13 @@ class Groups:
 
 @dataclass(slots=True, eq=False)
 class Span:
-    """A chunk's place: turns of `session` (a number) with first <= seq <= last; they are `group`."""
+    """A chunk's place: turns of `session` (a number) with first <= seq <= last; they are `group`. `summary` numbers its
+    summary from 1 upwards, 0 for none."""
 
     session: int
     first: int
     last: int
+    summary: int = 0
     group: int = 0
 
 
@@ -102,6 +104,8 @@ class Layout:
         self.before: Docs = NOBODY.copy()
         self.after: Docs = NOBODY.copy()
         self.chunks, self.sessions = Groups(), Groups()
+        self.summaries: Docs = NOBODY.copy()
+        """By chunk (group): the number of its summary, 0 for none."""
         self._newest: dict[int, int] = {}
         self._spans: dict[int, list[Span]] = {}
         self._loose: dict[tuple[int, int], int] = {}
@@ -168,6 +172,7 @@ class Layout:
 
     def _new_group(self) -> int:
         self._next_group += 1
+        self.summaries = grown(self.summaries, self._next_group)
         return self._next_group - 1
 
     def remove(self, doc: int) -> None:
@@ -189,12 +194,18 @@ class Layout:
     def open(self, span: Span) -> None:
         """A chunk is there."""
         span.group = self._new_group()
+        self.mark(span)
         spans = self._spans.setdefault(span.session, [])
         insort(spans, span, key=_bounds)
         self._regroup(span)
 
+    def mark(self, span: Span) -> None:
+        """A chunk has another summary, or none."""
+        self.summaries[span.group] = span.summary
+
     def close(self, span: Span) -> None:
         """A chunk is there no more."""
+        self.summaries[span.group] = 0
         spans = self._spans[span.session]
         spans.remove(span)
         if not spans:
@@ -247,6 +258,8 @@ class Layout:
         groups, blocks = _grouped(session, seq, spans)
         self._loose = {block: len(spans) + 1 + n for n, block in enumerate(blocks)}
         self._next_group = len(spans) + len(blocks) + 1
+        self.summaries = np.zeros(self._next_group, np.int32)
+        self.summaries[1 : len(spans) + 1] = [span.summary for span in spans]
         self.chunks.clear(self._next_group)
         self.sessions.clear(int(session.max(initial=0)) + 1)
         lengths = self._postings.lengths[turns]
@@ -308,6 +321,12 @@ def mates(layout: Layout, docs: Docs) -> Docs:
             at = near[(near != at) & (group[near] == group[at])]
             found.append(at)
     return union(*found)
+
+
+def members(layout: Layout, summaries: Docs) -> Docs:
+    """All the documents in the chunks of these summaries (by number, 1 upwards), ascending."""
+    wanted = np.isin(layout.summaries, summaries)
+    return np.flatnonzero(wanted[layout.chunks.numbers]).astype(np.int32)
 
 
 def contains(held: Docs, docs: Docs) -> NDArray[np.bool_]:

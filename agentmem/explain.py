@@ -22,7 +22,7 @@ from agentmem.types import Signal
 
 MEASURES = ("coverage", "context", "cosine")
 _SHOWN = {
-    "its chunk": ("chunk_meaning", "chunk_words"),
+    "its chunk": ("chunk_meaning", "summary", "chunk_words"),
     "its session": ("session",),
     "named speaker": ("speaker", "speaker_chunk"),
     "time named": ("when",),

@@ -17,7 +17,7 @@ from typing import Any
 from agentmem.digests import normalise
 from agentmem.errors import InputError, NotFoundError
 from agentmem.interfaces import Backend, Reader, Writer
-from agentmem.ledger import external_key, suppress
+from agentmem.ledger import drop_jobs, external_key, suppress
 from agentmem.thoughts import drop, revive, suppression_key
 from agentmem.types import Chunk, ForgetPlan, Namespace, Thought, Turn
 
@@ -312,14 +312,14 @@ def _remove_thoughts(writer: Writer, thoughts: Sequence[Thought], namespace: Nam
 def _remove_turns(writer: Writer, ids: Sequence[str], namespace: Namespace) -> None:
     if not ids:
         return
-    jobs = writer.select("job", namespace=namespace, where={"target": tuple(ids)})
-    writer.remove("job", [job.id for job in jobs], namespace=namespace)
+    drop_jobs(writer, ids, namespace=namespace)
     writer.remove("turn", ids, namespace=namespace)
 
 
 def _mend_chunks(writer: Writer, chunks: Sequence[Chunk], namespace: Namespace) -> None:
     """A chunk that lost a turn loses its summary; one that lost all is removed."""
     empty = [c.id for c in chunks if not _count_turns(writer, c)]
+    drop_jobs(writer, [c.id for c in chunks], namespace=namespace)
     writer.remove("chunk", empty, namespace=namespace)
     writer.replace(replace(c, summary=None) for c in chunks if c.summary is not None and c.id not in set(empty))
 

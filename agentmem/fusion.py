@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from agentmem.cache import NamespaceCache
 from agentmem.columns import ROLES, THOUGHT
 from agentmem.dates import mentions, spans
-from agentmem.episodes import NOBODY, Docs, beside, key_relevance, mates
+from agentmem.episodes import NOBODY, Docs, beside, contains, key_relevance, mates
 from agentmem.indexes.arrays import union
 from agentmem.indexes.bm25 import Matches, common
 from agentmem.text import FIRST_PERSON, STOP_WORDS, stems, words
@@ -57,10 +57,11 @@ class Weights:
     """Of the words of the turn before: the question that a turn answers."""
     after: float = 1.1
     """Of the cosine of the turn after: the answer that a turn got."""
-    thought: float = 1.1
-    """Of the cosine of a thought drawn from a turn, less the turn's own: it is read like a neighbour (not fitted, since
-    no published conversation comes with thoughts)."""
+    thought: float = 2.8
+    """Of the cosine of a thought drawn from a turn, less the turn's own (benchmarks/summaries.py)."""
     chunk_meaning: float = 2.8
+    summary: float = 4.0
+    """Of the cosine of the chunk's summary, less that of the chunk's best turn (benchmarks/summaries.py)."""
     chunk_words: float = 1.0
     session: float = 6.0
     """Of the session's pooled words."""
@@ -165,6 +166,12 @@ class Scene:
         """Of the candidates."""
         pooled = self.found.pooled(self.cache.layout().chunks, self.docs, self.apart)
         return pooled / np.float32(self.found.whole)
+
+    @cached_property
+    def chunk_meaning(self) -> Scores:
+        """Of the candidates."""
+        keys = key_relevance(self.near_cosine, self.cache.layout(), self.near, self.apart)
+        return keys[_places(self.near, self.docs)]
 
     @cached_property
     def speaker(self) -> Scores:
@@ -333,9 +340,18 @@ def _thought(scene: Scene) -> Scores:
     return gain
 
 
-def _chunk_meaning(scene: Scene) -> Scores:
-    keys = key_relevance(scene.near_cosine, scene.cache.layout(), scene.near, scene.apart)
-    return keys[_places(scene.near, scene.docs)]
+def _summary(scene: Scene) -> Scores:
+    """By how much the summary of a chunk matches better than the best of its turns."""
+    summaries, layout, query = scene.cache.summaries, scene.cache.layout(), scene.query
+    gain = np.zeros(len(scene.docs), dtype=np.float32)
+    if not len(summaries) or query.vector is None or not has_meaning(scene.cache, query):
+        return gain
+    numbers = layout.summaries[layout.chunks.numbers[scene.docs]]
+    numbers[contains(scene.apart, scene.docs)] = 0
+    asked, which = np.unique(numbers, return_inverse=True)
+    cosines = summaries.scores_at(query.vector, asked.astype(np.intp))[which]
+    np.maximum(cosines - scene.chunk_meaning, 0, out=gain, where=numbers > 0)
+    return gain
 
 
 def _session(scene: Scene) -> Scores:
@@ -380,7 +396,8 @@ SIGNALS: Mapping[str, Callable[[Scene], Scores]] = {
     "before": _before,
     "after": _after,
     "thought": _thought,
-    "chunk_meaning": _chunk_meaning,
+    "chunk_meaning": lambda scene: scene.chunk_meaning,
+    "summary": _summary,
     "chunk_words": lambda scene: scene.chunk_words,
     "session": _session,
     "speaker": lambda scene: scene.speaker,

@@ -129,7 +129,8 @@ class Writer(Reader, Protocol):
         """New records. Raises ConflictError where an id, a (session, seq) or a (source, external_id) is taken."""
 
     def replace(self, records: Iterable[Record]) -> None:
-        """New values for records that exist. A turn's or thought's content never changes: only its states do."""
+        """New values for records that exist. A turn's or thought's content never changes: only its states do. A chunk
+        whose summary changes loses its vector, which was the old summary's."""
 
     def remove(self, kind: Kind, ids: Sequence[str], *, namespace: Namespace) -> int:
         """Remove records, their vectors and the edges they are the child of; return how many were there.

@@ -154,6 +154,12 @@ def new_chunk(session: str, first: int, last: int | None, *, namespace: Namespac
     return Chunk(id=new_id(), namespace=namespace, session=session, first_seq=first, last_seq=last, recorded_at=now)
 
 
+def drop_jobs(writer: Writer, targets: Sequence[str], *, namespace: Namespace) -> None:
+    """Remove the work that waits for records which go, or which it no longer concerns."""
+    jobs = writer.select("job", namespace=namespace, where={"target": tuple(targets)})
+    writer.remove("job", [job.id for job in jobs], namespace=namespace)
+
+
 def embed_job(kind: str, target: str, *, namespace: Namespace, now: datetime) -> Job:
     return Job(
         id=new_id(), namespace=namespace, task="embed", target_kind=kind, target=target, recorded_at=now, run_after=now
@@ -216,32 +222,3 @@ def suppress(writer: Writer, keys: Iterable[str], *, namespace: Namespace, now: 
     known = {s.digest for s in writer.select("suppression", namespace=namespace, where={"digest": tuple(wanted)})}
     fresh = sorted(wanted - known)
     writer.add(Suppression(id=new_id(), namespace=namespace, digest=digest, recorded_at=now) for digest in fresh)
-
-
-def rebuild_chunks(writer: Writer, *, namespace: Namespace, now: datetime, chunk_turns: int) -> int:
-    """Make all chunks anew from the ledger; return how many there are. The last of each session is left as it was,
-    open or closed."""
-    open_sessions = {c.session for c in writer.select("chunk", namespace=namespace, where={"last_seq": None})}
-    old = [chunk.id for chunk in writer.select("chunk", namespace=namespace)]
-    writer.remove("chunk", old, namespace=namespace)
-    made: list[Chunk] = []
-    for info in writer.sessions(namespace=namespace):
-        turns = writer.select("turn", namespace=namespace, where={"session": info.session}, order="seq")
-        made += _chunks_of(
-            info.session, [t.seq for t in turns], info.session in open_sessions, namespace, now, chunk_turns
-        )
-    writer.add(made)
-    return len(made)
-
-
-def _chunks_of(
-    session: str, seqs: list[int], is_open: bool, namespace: Namespace, now: datetime, size: int
-) -> list[Chunk]:
-    starts = list(range(0, len(seqs), size))
-    lasts: list[int | None] = [seqs[min(start + size, len(seqs)) - 1] for start in starts]
-    if is_open and lasts:
-        lasts[-1] = None
-    return [
-        new_chunk(session, seqs[start], last, namespace=namespace, now=now)
-        for start, last in zip(starts, lasts, strict=True)
-    ]

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from agentmem import forget, ledger, thoughts, views
+from agentmem import chunks, forget, ledger, thoughts, views
 from agentmem.bridge import to_async
 from agentmem.clock import as_utc, utc_now
 from agentmem.config import Settings, load_settings
@@ -26,6 +26,7 @@ from agentmem.errors import InputError
 from agentmem.interfaces import Backend, Clock, Embedder, Writer
 from agentmem.namespaces import check_namespace
 from agentmem.types import (
+    Chunk,
     Edge,
     ForgetPlan,
     History,
@@ -249,13 +250,26 @@ class Memory:
 
     def rebuild_chunks(self, *, namespace: Namespace) -> int:
         """Make all chunks anew from the ledger, by the settings' size; return how many there are."""
+        namespace, size = check_namespace(namespace), self.settings.chunk_turns
         with self.backend.write() as writer:
-            return ledger.rebuild_chunks(
-                writer,
-                namespace=check_namespace(namespace),
-                now=self._clock(),
-                chunk_turns=self.settings.chunk_turns,
-            )
+            return chunks.rebuild(writer, namespace=namespace, now=self._clock(), size=size)
+
+    def chunks(self, *, namespace: Namespace, session: str | None = None) -> list[Chunk]:
+        """The chunks in the order they began, or those of one session in its order, each with its summary if any."""
+        where, order = ({}, None) if session is None else ({"session": session}, "first_seq")
+        with self.backend.read() as reader:
+            return list(reader.select("chunk", namespace=check_namespace(namespace), where=where, order=order))
+
+    def summarize(self, chunk_id: str, text: str | None, *, namespace: Namespace) -> Chunk:
+        """Give a closed chunk a summary, which recall then uses as one more key to its turns, or take it away (None).
+
+        Forgetting one of the turns erases it. Raises SecretError for a text that holds a secret.
+        """
+        namespace = check_namespace(namespace)
+        with self.backend.write() as writer:
+            chunk = chunks.summarize(writer, chunk_id, text, namespace=namespace, now=self._clock())
+        self._queue.wake()
+        return chunk
 
     # -- thoughts -----------------------------------------------------------------------------------------------
 

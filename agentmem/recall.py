@@ -91,7 +91,7 @@ class RecallEngine:
             _check_dimension(cache, vector)
             if not len(cache):
                 return []
-            if changed and (cache.vectors.pending() is not None or cache.due()):
+            if changed and (cache.pending() is not None or cache.due()):
                 self.builder.wake()
             for scene, passing in self._scenes(cache, reader, asked, conditions):
                 fused = fuse(scene, self._weights)

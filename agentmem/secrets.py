@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-__all__ = ["find_secret"]
+from agentmem.errors import SecretError
+
+__all__ = ["find_secret", "refuse_secret"]
 
 _ISSUED = {
     "private key": r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----",
@@ -82,6 +84,13 @@ _PLAIN_WORD = re.compile(r"[^\W\d_]+")
 def find_secret(text: str) -> str | None:
     """What kind of secret `text` holds ("AWS key", "password", "card number", …), None where none is seen."""
     return next(_found(text), None)
+
+
+def refuse_secret(text: str, what: str) -> None:
+    """Raises SecretError where a text that would become one of `what` ("thoughts") holds a secret."""
+    secret = find_secret(text)
+    if secret is not None:
+        raise SecretError(f"this looks like it holds a secret ({secret}): secrets are not made into {what}")
 
 
 def _found(text: str) -> Iterator[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import Stemmer
 
 from agentmem.digests import normalise
-from agentmem.types import NewTurn, Thought
+from agentmem.types import Chunk, NewTurn, Thought
 
 __all__ = [
     "FIRST_PERSON",
@@ -106,9 +106,9 @@ def index_text(record: NewTurn | Thought) -> str:
     return _labelled(record)
 
 
-def embedding_text(record: NewTurn | Thought) -> str:
-    """What is embedded of a turn or thought: who said it, and what."""
-    return _labelled(record)
+def embedding_text(record: NewTurn | Thought | Chunk) -> str | None:
+    """What is embedded of a turn or thought: who said it, and what; of a chunk its summary, None where it has none."""
+    return record.summary if isinstance(record, Chunk) else _labelled(record)
 
 
 def _labelled(record: NewTurn | Thought) -> str:

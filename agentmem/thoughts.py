@@ -14,11 +14,11 @@ from typing import Any
 
 from agentmem.clock import as_utc
 from agentmem.digests import normalise
-from agentmem.errors import ConflictError, InputError, NotFoundError, SecretError
+from agentmem.errors import ConflictError, InputError, NotFoundError
 from agentmem.ids import new_id
 from agentmem.interfaces import Reader, Writer
-from agentmem.ledger import embed_job, is_suppressed
-from agentmem.secrets import find_secret
+from agentmem.ledger import drop_jobs, embed_job, is_suppressed
+from agentmem.secrets import refuse_secret
 from agentmem.types import Edge, Inserted, Namespace, Operation, Thought
 
 
@@ -26,9 +26,7 @@ def draft(text: str, *, namespace: Namespace, now: datetime, **given: Any) -> Th
     """A thought ready to insert. Raises InputError for an empty text, SecretError for one that holds a secret."""
     if not text.strip():
         raise InputError("an empty thought cannot be remembered: give a statement")
-    secret = find_secret(text)
-    if secret is not None:
-        raise SecretError(f"this looks like it holds a secret ({secret}): secrets are not made into thoughts")
+    refuse_secret(text, "thoughts")
     given["valid_from"] = as_utc(given.get("valid_from") or now)
     return Thought(id=new_id(), namespace=namespace, text=text.strip(), recorded_at=now, **given)
 
@@ -217,8 +215,7 @@ def drop(writer: Writer, thought_ids: Sequence[str], *, namespace: Namespace, su
     superseded = writer.select("thought", namespace=namespace, where={"superseded_by": tuple(thought_ids)})
     pointing = [replace(t, superseded_by=successor) for t in superseded if t.id not in set(thought_ids)]
     writer.replace(pointing)
-    jobs = writer.select("job", namespace=namespace, where={"target": tuple(thought_ids)})
-    writer.remove("job", [job.id for job in jobs], namespace=namespace)
+    drop_jobs(writer, thought_ids, namespace=namespace)
     writer.remove("thought", thought_ids, namespace=namespace)
 
 

@@ -24,6 +24,7 @@ from agentmem.backends.records import FIELDS, KINDS
 from agentmem.backends.sqlite_files import sync_directory
 from agentmem.backends.sqlite_restore import restore
 from agentmem.clock import utc_now
+from agentmem.embedqueue import KINDS as EMBEDDED
 from agentmem.embedqueue import check_identity, identity_of, record_identity
 from agentmem.errors import ConflictError, FormatError, StoreError
 from agentmem.interfaces import Backend, Clock, EmbedderIdentity, Matrix, Reader, Writer
@@ -34,7 +35,6 @@ from agentmem.types import Edge, Kind, Namespace
 __all__ = ["copies", "export_records", "import_records", "remember_copy", "restore"]
 
 FORMAT, VERSION = "agentmem export", 1
-_VECTORED: tuple[Kind, ...] = ("turn", "thought")
 _CHOICES: dict[type[Any], dict[str, tuple[Any, ...]]] = {
     cls: {name: get_args(hint) for name, hint in get_type_hints(cls).items() if get_origin(hint) is Literal}
     for cls in (*KINDS.values(), Edge)
@@ -101,7 +101,7 @@ def _lines(reader: Reader, namespace: Namespace) -> Iterator[dict[str, Any]]:
             yield {"kind": kind, **values}
     for edge in reader.edges(namespace=namespace):
         yield {"kind": "edge", **asdict(edge)}
-    for kind in _VECTORED:
+    for kind in EMBEDDED:
         for record_id, vector in zip(*reader.vectors(kind, namespace=namespace), strict=True):
             yield {"kind": "vector", "of": kind, "id": record_id, "data": base64.b64encode(vector.tobytes()).decode()}
 
@@ -178,9 +178,10 @@ class _Import:
         """Store the rest, and queue what came without a vector."""
         self._store()
         now = utc_now()
-        for kind in _VECTORED:
+        for kind in EMBEDDED:
             queued = {job.target for job in self._writer.select("job", namespace=self._namespace)}
-            ids = [r.id for r in self._writer.select(kind, namespace=self._namespace) if r.id in self._fresh]
+            records = (r for r in self._writer.select(kind, namespace=self._namespace) if r.id in self._fresh)
+            ids = [r.id for r in records if kind != "chunk" or r.summary is not None]
             lacking = [i for i in ids if i not in self._embedded and i not in queued]
             self._writer.add(embed_job(kind, i, namespace=self._namespace, now=now) for i in lacking)
 

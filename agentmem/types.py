@@ -80,7 +80,10 @@ def only_quotes(turn: NewTurn) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """Consecutive turns of one session: `first_seq <= seq <= last_seq`; `last_seq` is None while it is open."""
+    """Consecutive turns of one session: `first_seq <= seq <= last_seq`; `last_seq` is None while it is open.
+
+    `summary` says in a sentence or two what they are about, where somebody has written one (`Memory.summarize`).
+    """
 
     id: str
     namespace: Namespace

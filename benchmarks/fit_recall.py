@@ -35,8 +35,8 @@ from agentmem.ingest import read_turns
 from agentmem.memory import Memory
 from agentmem.types import Turn
 
-NAMES = tuple(field.name for field in fields(Weights) if field.name != "thought")
-"""Weights to fit: these conversations come without thoughts."""
+NAMES = tuple(field.name for field in fields(Weights) if field.name not in ("thought", "summary"))
+"""Weights to fit: of thoughts and summaries LoCoMo alone has some (benchmarks/summaries.py)."""
 NAMESPACE = ("fit",)
 FOLDS = 5
 RIDGE = 1e-3
@@ -102,7 +102,7 @@ def conversations(folder: Path, name: str, embedder: KeptEmbedder) -> Iterator[l
     for case in read_cases(dataset, folder / name):
         backend = MemoryBackend()
         with Memory(backend, embedder=embedder) as memory:
-            turns = memory.observe_many(_read(case.content), namespace=NAMESPACE).added
+            turns = memory.observe_many(read_conversation(case.content), namespace=NAMESPACE).added
             memory.flush()
             cache = NamespaceCache(NAMESPACE)
             with backend.read() as reader:
@@ -113,13 +113,13 @@ def conversations(folder: Path, name: str, embedder: KeptEmbedder) -> Iterator[l
                 Asked(
                     _features(cache, Query(question.text, vector)),
                     sessions,
-                    _evidence(cache, turns, dataset, question.evidence),
+                    evidence_of(cache, turns, dataset, question.evidence),
                 )
                 for question, vector in zip(case.questions, vectors, strict=True)
             ]
 
 
-def _read(content: Any) -> list[Any]:
+def read_conversation(content: Any) -> list[Any]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "conversation.json"
         file.write_text(json.dumps(content), encoding="utf-8")
@@ -132,7 +132,7 @@ def _features(cache: NamespaceCache, query: Query) -> NDArray[np.float32]:
     return np.stack([values[name] for name in NAMES], axis=1)
 
 
-def _evidence(cache: NamespaceCache, turns: Sequence[Turn], dataset: Any, wanted: frozenset[str]) -> NDArray[np.intp]:
+def evidence_of(cache: NamespaceCache, turns: Sequence[Turn], dataset: Any, wanted: frozenset[str]) -> NDArray[np.intp]:
     return np.array([cache.ids.number(turn.id) for turn in turns if dataset.key_of(turn) in wanted], dtype=np.intp)
 
 
@@ -174,15 +174,14 @@ def _stacked(
 
 
 def shares(asked: Asked, weights: NDArray[np.float32], crowding: float = CROWDING) -> list[float]:
-    order = ranked(asked, weights, crowding)
+    order = ranked(asked.features @ weights, asked.sessions, crowding)
     return [len(np.intersect1d(order[:cut], asked.evidence)) / len(asked.evidence) for cut in CUTS]
 
 
-def ranked(asked: Asked, weights: NDArray[np.float32], crowding: float) -> list[int]:
+def ranked(scores: NDArray[np.float32], by_session: NDArray[np.int32], crowding: float) -> list[int]:
     """The first DEPTH turns, each costing those of its session that come after it (agentmem/diversity.py)."""
-    scores = asked.features @ weights
     best = np.argsort(-scores, kind="stable")[:SPREAD_OVER]
-    left, sessions = scores[best].astype(np.float64), asked.sessions[best]
+    left, sessions = scores[best].astype(np.float64), by_session[best]
     order = []
     for _ in range(min(DEPTH, len(best))):
         first = int(np.argmax(left))

@@ -270,8 +270,11 @@ class _Writer(_Reader):
         row = space.rows[kind].get(record.id)
         if row is None:
             raise NotFoundError(f"no {kind} {record.id} in this namespace; add it first")
-        if kind in UNCHANGING and dump_content(kind, row.record) != dump_content(kind, record):
+        changed = dump_content(kind, row.record) != dump_content(kind, record)
+        if changed and kind in UNCHANGING:
             raise ConflictError(f"{kind} {record.id}: its content never changes; add a new {kind} instead")
+        if changed:
+            self._set(space.vectors, (kind, record.id), _ABSENT)
         self._release(space, row.record)
         self._take(space, record)
         self._set(space.rows[kind], record.id, _Row(row.number, _detached(kind, record), row.digest))

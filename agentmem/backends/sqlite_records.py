@@ -309,19 +309,23 @@ class SqliteWriter(SqliteReader):
 
     def _replace(self, record: Record) -> None:
         kind, ns = KIND_OF[type(record)], self._ns(record.namespace)
+        vector = "t.vector" if kind in LOGGED else "NULL"
         rows = self._db.rows(
-            f"SELECT t.n, t.body, b.data FROM {TABLES[kind]} t LEFT JOIN bodies b ON b.id = t.body"
+            f"SELECT t.n, t.body, b.data, {vector} FROM {TABLES[kind]} t LEFT JOIN bodies b ON b.id = t.body"
             " WHERE t.ns = ? AND t.id = ?",
             [ns, to_column(record.id)],
         )
         if not rows:
             raise NotFoundError(f"no {kind} {record.id} in this namespace; add it first")
-        n, body, old = rows[0]
+        n, body, old, vector = rows[0]
         new = dump_content(kind, record)
         if new != old:
             snapshots.erase_of(self._db, ns, kind, [n])
         if kind in UNCHANGING and new != old:
             raise ConflictError(f"{kind} {record.id}: its content never changes; add a new {kind} instead")
+        if new != old and vector is not None:
+            self._db.run(f"UPDATE vectors SET {ZERO} WHERE id = ?", [vector])
+            self._db.run(f"UPDATE {TABLES[kind]} SET vector = NULL WHERE n = ?", [n])
         names = [*COLUMNS[kind], "body"]
         values = [*to_row(kind, record), body if new == old else self._overwrite("bodies", body, old, new)]
         assignments = ", ".join(f"{name} = ?" for name in names)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -104,6 +106,18 @@ class LinksConformance(Conformance):
             assert writer.vectors("turn", namespace=NS)[0] == writer.vectors("chunk", namespace=NS)[0] == []
             writer.set_vectors("turn", [turns[1].id], rows(1, 9), namespace=NS)
             assert writer.vectors("turn", namespace=NS)[1].shape == (1, 9)
+        assert backend.check() == []
+
+    def test_a_vector_goes_with_the_summary_it_was_made_of(self, backend: Backend) -> None:
+        chunk, other = new_chunk(summary="They talked about Lisbon."), new_chunk(summary="And about tea.")
+        add(backend, chunk, other)
+        with backend.write() as writer:
+            writer.set_vectors("chunk", [chunk.id, other.id], rows(2), namespace=NS)
+            writer.replace([replace(chunk, last_seq=7), replace(other, summary=None)])
+            assert writer.vectors("chunk", namespace=NS)[0] == [chunk.id]
+            writer.replace([replace(chunk, summary="They talked about Porto!!")])
+        with backend.read() as reader:
+            assert reader.vectors("chunk", namespace=NS)[0] == []
         assert backend.check() == []
 
     def test_settings_are_set_changed_and_unset(self, backend: Backend) -> None:
