@@ -22,7 +22,7 @@ from agentmem import diversity
 from agentmem.evals.datasets import find_dataset, read_cases
 from agentmem.evals.run import CUTS
 from agentmem.memory import Memory
-from benchmarks.fit_recall import KeptEmbedder, _read
+from benchmarks.fit_recall import KeptEmbedder, read_conversation
 
 NAMESPACE = ("near-duplicates",)
 SHIPPED = diversity.STRENGTH
@@ -105,7 +105,7 @@ def measure_dataset(embedder: KeptEmbedder, folder: Path, name: str) -> Figures:
     dataset = find_dataset(name)
     for case in read_cases(dataset, folder / name):
         with Memory("memory:", embedder=embedder) as memory:
-            turns = memory.observe_many(_read(case.content), namespace=NAMESPACE).added
+            turns = memory.observe_many(read_conversation(case.content), namespace=NAMESPACE).added
             memory.flush()
             key_of = {turn.id: dataset.key_of(turn) for turn in turns}
             for question in case.questions:

@@ -11,7 +11,6 @@ weight is chosen on the other conversations each time.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
