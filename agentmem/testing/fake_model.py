@@ -13,8 +13,14 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel, Field, PrivateAttr
 
+from agentmem.thinking.asking import EXTRACT, RECONCILE, SUMMARISE
+
 Said: TypeAlias = "str | AIMessage | BaseException | Sequence[Said]"
 Step: TypeAlias = "Said | Callable[[list[BaseMessage]], Said]"
+
+
+TASKS = (EXTRACT, RECONCILE, SUMMARISE)
+NOTHING = {"thoughts": '{"thoughts": []}', "decisions": '{"decisions": []}', "summary": '{"summary": "Talk."}'}
 
 
 def tool_call(name: str, /, **arguments: Any) -> AIMessage:
@@ -29,6 +35,11 @@ class FakeChatModel(BaseChatModel):
     (said one after another, so that an exception can break off an answer), or a function from the messages sent to
     one of them. `requests` holds the messages of each call, `tools` the names of the tools bound last. Raises
     AssertionError when it is asked more often than the script has steps, unless `repeat` begins it again.
+
+    What a memory asks of it behind an answer (agentmem.thinking) takes no step of the script and is not in `requests`:
+    `thinking` answers it, a function of the task's name ("thoughts", "decisions", "summary") and of the text of the
+    user message, with a step as above; by default there is nothing worth keeping. `thought` holds what it was asked, as
+    (name, text, options).
     """
 
     script: list[Any]
@@ -36,6 +47,8 @@ class FakeChatModel(BaseChatModel):
     model_name: str = "fake"
     requests: list[list[BaseMessage]] = Field(default_factory=list)
     tools: list[str] = Field(default_factory=list)
+    thinking: Callable[[str, str], Any] = Field(default=lambda name, _text: NOTHING[name])
+    thought: list[tuple[str, str, dict[str, Any]]] = Field(default_factory=list)
     _calls: int = PrivateAttr(default=0)
 
     def __init__(self, script: Sequence[Step], **fields: Any) -> None:
@@ -50,10 +63,13 @@ class FakeChatModel(BaseChatModel):
         self.tools = [tool.name if isinstance(tool, BaseTool) else str(tool) for tool in tools]
         return self.bind(**kwargs)
 
-    def _generate(self, messages: list[BaseMessage], *_args: Any, **_kwargs: Any) -> ChatResult:
-        said = list(self._next(messages))
-        whole = AIMessage("".join(m.text for m in said), tool_calls=[call for m in said for call in m.tool_calls])
-        return ChatResult(generations=[ChatGeneration(message=whole)])
+    def _generate(self, messages: list[BaseMessage], *_args: Any, **options: Any) -> ChatResult:
+        name = next((task.name for task in TASKS if task.instruction == messages[0].text), None)
+        if name is not None:
+            text = messages[-1].text
+            self.thought.append((name, text, options))
+            return _result(list(_said(self.thinking(name, text))))
+        return _result(list(self._next(messages)))
 
     def _stream(self, messages: list[BaseMessage], *_args: Any, **_kwargs: Any) -> Iterator[ChatGenerationChunk]:
         for message in self._next(messages):
@@ -69,6 +85,13 @@ class FakeChatModel(BaseChatModel):
             raise AssertionError(f"the fake model's script has {len(self.script)} steps and was asked once more")
         step = self.script[number % len(self.script)]
         yield from _said(step(messages) if callable(step) else step)
+
+
+def _result(said: list[AIMessage]) -> ChatResult:
+    whole = said[0]
+    if len(said) > 1:
+        whole = AIMessage("".join(m.text for m in said), tool_calls=[call for m in said for call in m.tool_calls])
+    return ChatResult(generations=[ChatGeneration(message=whole)])
 
 
 def _said(step: Any) -> Iterator[AIMessage]:

@@ -20,7 +20,9 @@ from agentmem.errors import ModelError
 from agentmem.memory import Memory
 from agentmem.models.chat import explain, label_of, tool_calls
 from agentmem.models.extractive import STAND_IN
+from agentmem.models.structured import Asker, Reply, Usage
 from agentmem.testing.fake_model import FakeChatModel
+from agentmem.thinking.asking import EXTRACT
 
 NS = ("ada",)
 MODELS = {"object": "list", "data": [{"id": "small", "object": "model"}, {"id": "adapter", "object": "model"}]}
@@ -375,3 +377,47 @@ def test_the_fake_says_its_script_and_no_more() -> None:
     with pytest.raises(AssertionError, match="2 steps"):
         model.invoke("c")
     assert [m.text for m in FakeChatModel(["x"], repeat=True).batch(["a", "b"])] == ["x", "x"]
+
+
+# -- a schema as a constraint -----------------------------------------------------------------------------------
+
+
+def completion(text: str, finish: str = "stop") -> bytes:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
+    usage = {"prompt_tokens": 11, "completion_tokens": 4, "total_tokens": 15}
+    said = {"id": "1", "object": "chat.completion", "created": 1, "model": "small", "choices": [choice], "usage": usage}
+    return json.dumps(said).encode()
+
+
+def thoughts_from(server: Server) -> tuple[Reply, Asker]:
+    model = choose_model(Settings(model="small", base_url=server.url)).model
+    assert model is not None
+    asker = Asker(model)
+    return asker.ask(EXTRACT.messages("data"), EXTRACT.schema, name=EXTRACT.name, max_tokens=50), asker
+
+
+def test_the_server_is_sent_the_schema_as_it_is(server: Server) -> None:
+    server.answers = [[completion('{"thoughts": []}')]]
+    reply, asker = thoughts_from(server)
+    assert (reply.value, reply.usage, asker.constrained) == ({"thoughts": []}, Usage(1, 11, 4), True)
+    sent = server.requests[-1][2]
+    assert sent["response_format"]["json_schema"]["schema"] == EXTRACT.schema
+    assert (sent["temperature"], sent["max_completion_tokens"]) == (0, 50)
+
+
+def test_an_answer_that_was_cut_off_comes_back_as_such(server: Server) -> None:
+    server.answers = [[completion('{"thoughts": [', "length")]]
+    assert thoughts_from(server)[0].fault == "cut off"
+
+
+def test_a_server_without_schemas_is_asked_without(server: Server) -> None:
+    server.answers = [400, [completion('Here: {"thoughts": []}')]]
+    reply, asker = thoughts_from(server)
+    assert (reply.value, reply.usage.calls, asker.constrained) == ({"thoughts": []}, 2, False)
+    assert "response_format" not in server.requests[-1][2]
+
+
+def test_a_prompt_too_long_is_refused_not_the_schema(server: Server) -> None:
+    server.answers = [400]
+    reply, asker = thoughts_from(server)
+    assert (reply.fault, asker.constrained) == ("refused", None)
