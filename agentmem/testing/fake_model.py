@@ -13,13 +13,10 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel, Field, PrivateAttr
 
-from agentmem.thinking.asking import EXTRACT, RECONCILE, SUMMARISE
-
 Said: TypeAlias = "str | AIMessage | BaseException | Sequence[Said]"
 Step: TypeAlias = "Said | Callable[[list[BaseMessage]], Said]"
 
 
-TASKS = (EXTRACT, RECONCILE, SUMMARISE)
 NOTHING = {"thoughts": '{"thoughts": []}', "decisions": '{"decisions": []}', "summary": '{"summary": "Talk."}'}
 
 
@@ -64,7 +61,7 @@ class FakeChatModel(BaseChatModel):
         return self.bind(**kwargs)
 
     def _generate(self, messages: list[BaseMessage], *_args: Any, **options: Any) -> ChatResult:
-        name = next((task.name for task in TASKS if task.instruction == messages[0].text), None)
+        name = _task(messages[0].text)
         if name is not None:
             text = messages[-1].text
             self.thought.append((name, text, options))
@@ -85,6 +82,13 @@ class FakeChatModel(BaseChatModel):
             raise AssertionError(f"the fake model's script has {len(self.script)} steps and was asked once more")
         step = self.script[number % len(self.script)]
         yield from _said(step(messages) if callable(step) else step)
+
+
+def _task(instruction: str) -> str | None:
+    """The name of the memory call that has this instruction, None where it is none."""
+    from agentmem.thinking.asking import EXTRACT, RECONCILE, SUMMARISE
+
+    return next((task.name for task in (EXTRACT, RECONCILE, SUMMARISE) if task.instruction == instruction), None)
 
 
 def _result(said: list[AIMessage]) -> ChatResult:
