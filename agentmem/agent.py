@@ -9,38 +9,41 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from agentmem import prompt
+from agentmem import fitting, prompt
 from agentmem.clock import utc_now
 from agentmem.errors import EmbedderError, InputError, ModelError
+from agentmem.exchange import MAX_STEPS, Exchange
+from agentmem.fitting import Draft, Said
 from agentmem.ids import new_id
 from agentmem.models import chat
 from agentmem.models.extractive import STAND_IN, reply
 from agentmem.models.select import ChosenModel, choose_model
+from agentmem.models.window import Window
 from agentmem.namespaces import check_namespace
-from agentmem.text import count_tokens
-from agentmem.types import Kind, Namespace, Recollection, Turn, TurnStatus
+from agentmem.types import Namespace, RecallItem, Recollection, Turn, TurnStatus
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import AIMessageChunk, BaseMessage, ToolCall, ToolMessage
+    from langchain_core.messages import BaseMessage, ToolCall, ToolMessage
     from langchain_core.tools import BaseTool
 
     from agentmem.config import Settings
     from agentmem.memory import Memory
 
-__all__ = ["Agent", "Answer", "ChosenModel", "choose_model"]
+__all__ = ["HISTORY_TURNS", "MAX_STEPS", "Agent", "Answer", "ChosenModel", "choose_model"]
 
 R = TypeVar("R")
 
-MAX_STEPS = 8
-"""Model calls for one answer: enough for a chain of tools, and an end to a loop of them."""
 HISTORY_TURNS = 20
+"""Messages of a conversation shown to the model at most; older ones come back where they bear on a question."""
+_LOOKED_THROUGH = 3 * HISTORY_TURNS
+"""Turns looked through for them: results of tools stand between."""
 _LONGEST_QUERY = 2000
 _WAIT_SECONDS = 1.0
-_GAVE_UP = f"I stopped after {MAX_STEPS} steps with tools without reaching an answer."
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,8 @@ class Agent:
         self._settings = settings or memory.settings
         self._tools = {tool.name: tool for tool in tools}
         self._private = private
-        self._unkept: list[prompt.Said] = []
+        self._unkept: list[Said] = []
+        self._window = None if model is None else Window(model)
 
     @property
     def private(self) -> bool:
@@ -134,72 +138,101 @@ class Agent:
             raise
         await _in_thread(self._finish, exchange, "complete")
 
-    def _pieces(self, exchange: _Exchange) -> Iterator[str]:
+    def _pieces(self, exchange: Exchange) -> Iterator[str]:
         if self.model is None:
             yield from exchange.say(self._quote(exchange))
             return
         speaker = chat.with_tools(self.model, list(self._tools.values()))
         while exchange.step():
-            for chunk in chat.stream(self.model, speaker, exchange.messages):
-                yield from exchange.take(chunk)
+            self._prepare(exchange)
+            try:
+                for chunk in chat.stream(self.model, speaker, exchange.sent):
+                    yield from exchange.take(chunk)
+            except ModelError as error:
+                if not self._mended(exchange, error):
+                    raise
+                continue
             for call, fault in exchange.calls():
                 result = chat.failed(call, fault) if fault else chat.run_tool(self._tools, call)
                 self._note(exchange, call, result)
         yield from exchange.close()
 
-    async def _apieces(self, exchange: _Exchange) -> AsyncGenerator[str, None]:
+    async def _apieces(self, exchange: Exchange) -> AsyncGenerator[str, None]:
         if self.model is None:
             for piece in exchange.say(self._quote(exchange)):
                 yield piece
             return
         speaker = chat.with_tools(self.model, list(self._tools.values()))
         while exchange.step():
-            async with aclosing(chat.astream(self.model, speaker, exchange.messages)) as chunks:
-                async for chunk in chunks:
-                    for piece in exchange.take(chunk):
-                        yield piece
+            await _in_thread(self._prepare, exchange)
+            try:
+                async with aclosing(chat.astream(self.model, speaker, exchange.sent)) as chunks:
+                    async for chunk in chunks:
+                        for piece in exchange.take(chunk):
+                            yield piece
+            except ModelError as error:
+                if not await _in_thread(self._mended, exchange, error):
+                    raise
+                continue
             for call, fault in exchange.calls():
                 result = chat.failed(call, fault) if fault else await chat.arun_tool(self._tools, call)
                 await _in_thread(self._note, exchange, call, result)
         for piece in exchange.close():
             yield piece
 
-    def _quote(self, exchange: _Exchange) -> str:
-        return reply(exchange.question, exchange.recollection.items, private=self._private)
+    def _quote(self, exchange: Exchange) -> str:
+        return reply(exchange.question, exchange.recalled().items, private=self._private)
 
-    def _begin(self, text: str) -> _Exchange:
-        """Keep the user's turn, recall, and make what is sent."""
+    def _begin(self, text: str) -> Exchange:
+        """Keep the user's turn, and recall what bears on it."""
         if not text.strip():
             raise InputError("an empty question has no answer: say something")
-        past = [] if self.model is None else self._past()
+        said = [] if self.model is None else self._said()
         kept = None
         if not self._private:
             kept = self.memory.observe("user", text, namespace=self.namespace, session=self.session)
-        standing = [turn.id for turn in past] + ([kept.id] if kept else [])
-        recollection = self._recall(text, standing)
-        exchange = _Exchange(text, self.label, kept, recollection, standing)
-        if self.model is not None:
-            budget = self._settings.prompt_budget_tokens
-            shown = prompt.fit(recollection.items, budget, text)
-            ids = {item.id for item in shown}
-            items = tuple(item for item in recollection.items if item.id in ids)
-            exchange.recollection = replace(recollection, items=items)
-            said = [*((turn.role, turn.text) for turn in past), *self._unkept]
-            exchange.messages = prompt.messages(shown, _newest(said, budget), text, utc_now())
+        wanted, budget = self._settings.recall_items, self._settings.prompt_budget_tokens
+        found = self._find(text[:_LONGEST_QUERY], wanted + len(said) + 1)
+        items = [item for item in found.items if kept is None or item.id != kept.id]
+        draft = Draft(text, items, wanted, said, (budget, budget))
+        exchange = Exchange(draft, self.label, kept, found)
+        if kept is not None:
+            exchange.note([("turn", kept.id)])
+        if self.model is None:
+            exchange.show(items[:wanted])
         return exchange
 
-    def _past(self) -> list[Turn]:
-        """The newest turns of this session that are shown to the model as its conversation, oldest first."""
-        turns = self.memory.turns(namespace=self.namespace, session=self.session, limit=HISTORY_TURNS, descending=True)
+    def _said(self) -> list[Said]:
+        """The newest messages of this session, oldest first; then those of a private conversation, which are in no
+        ledger."""
+        turns = self.memory.turns(
+            namespace=self.namespace, session=self.session, limit=_LOOKED_THROUGH, descending=True
+        )
         shown = [turn for turn in turns if turn.role in ("user", "assistant") and turn.status != "superseded"]
-        return _newest(shown[::-1], self._settings.prompt_budget_tokens)
+        return [*(Said(turn.role, turn.text, turn.id) for turn in shown[HISTORY_TURNS - 1 :: -1]), *self._unkept]
 
-    def _recall(self, text: str, standing: Sequence[str]) -> Recollection:
-        """What bears on the text, without what stands in the prompt anyway."""
-        wanted = self._settings.recall_items
-        found = self._find(text[:_LONGEST_QUERY], wanted + len(standing))
-        fresh = [item for item in found.items if item.id not in standing]
-        return replace(found, items=tuple(fresh[:wanted]))
+    def _prepare(self, exchange: Exchange) -> None:
+        """Make what is sent, as much of it as the model's window has room for."""
+        assert self._window is not None
+        count = partial(self._window.count, tools=list(self._tools.values()))
+        render = partial(self._render, exchange)
+        exchange.put(fitting.fit(exchange.draft, render, count, self._window.limit))
+
+    def _render(
+        self, exchange: Exchange, items: Sequence[RecallItem], said: Sequence[Said], longest: int | None
+    ) -> list[BaseMessage]:
+        history = [(one.role, one.text) for one in said]
+        asked = prompt.messages(items, history, exchange.question, utc_now())
+        return asked + prompt.shortened(exchange.after, exchange.question, longest)
+
+    def _mended(self, exchange: Exchange, error: ModelError) -> bool:
+        """Whether asking once more, otherwise, may go well: a prompt that was too long is made shorter."""
+        if "length" in exchange.mended or not exchange.silent or not chat.was_too_long(error):
+            return False
+        assert self._window is not None
+        self._window.learn(str(error.__cause__), exchange.sent, list(self._tools.values()))
+        exchange.again("length")
+        return True
 
     def _find(self, query: str, k: int) -> Recollection:
         """By words alone where the embedder failed: a conversation goes on. With `wait` None the failure is raised."""
@@ -210,9 +243,9 @@ class Agent:
                 raise
             return self.memory.recall(query, namespace=self.namespace, k=k, wait=0)
 
-    def _note(self, exchange: _Exchange, call: ToolCall, result: ToolMessage) -> None:
+    def _note(self, exchange: Exchange, call: ToolCall, result: ToolMessage) -> None:
         """Keep a tool's result as an untrusted turn, the call with it, and tell the model."""
-        exchange.messages.append(result)
+        exchange.after.append(result)
         if exchange.user_turn is None:
             return
         kept = self.memory.observe(
@@ -224,15 +257,15 @@ class Agent:
             parent_id=exchange.user_turn.id,
             metadata={"failed": True} if result.status == "error" else {},
         )
-        exchange.standing.append(kept.id)
+        exchange.note([("turn", kept.id)])
 
-    def _finish(self, exchange: _Exchange, status: TurnStatus) -> None:
+    def _finish(self, exchange: Exchange, status: TurnStatus) -> None:
         """Keep the answer as far as it came, with edges to all that stood in its prompt."""
-        text, kept = "".join(exchange.pieces), None
+        text, kept = exchange.text, None
         if exchange.user_turn is None:
-            self._unkept.append(("user", exchange.question))
+            self._unkept.append(Said("user", exchange.question))
             if text.strip():
-                self._unkept.append(("assistant", text))
+                self._unkept.append(Said("assistant", text))
         elif text.strip():
             kept = self.memory.observe(
                 "assistant",
@@ -244,86 +277,11 @@ class Agent:
                 metadata={"model": self.label} | ({"quotes": True} if self.model is None else {}),
             )
             self.memory.record_recalled(kept.id, exchange.stood(), namespace=self.namespace)
-        self.last = Answer(text, exchange.recollection, exchange.user_turn, kept, self.label)
+        self.last = Answer(text, exchange.recalled(), exchange.user_turn, kept, self.label)
 
     def _answered(self) -> Answer:
         assert self.last is not None
         return self.last
-
-
-@dataclass
-class _Exchange:
-    """A question and its answer as far as they have come: what both the sync and the async loop work on."""
-
-    question: str
-    label: str
-    user_turn: Turn | None
-    recollection: Recollection
-    standing: list[str]
-    """Ids of the turns that stand in the prompt besides what was recalled."""
-    messages: list[BaseMessage] = field(default_factory=list)
-    pieces: list[str] = field(default_factory=list)
-    _steps: int = 0
-    _whole: AIMessageChunk | None = None
-    _wants_tools: bool = True
-    _gap: bool = False
-
-    def stood(self) -> list[tuple[Kind, str]]:
-        recalled: list[tuple[Kind, str]] = [(item.kind, item.id) for item in self.recollection.items]
-        return recalled + [("turn", turn) for turn in self.standing]
-
-    def say(self, text: str) -> Iterator[str]:
-        if text:
-            self.pieces.append(text)
-            yield text
-
-    def step(self) -> bool:
-        """Whether the model is to be asked (again)."""
-        if not self._wants_tools or self._steps == MAX_STEPS:
-            return False
-        self._steps += 1
-        self._whole = None
-        self._gap = bool(self.pieces)
-        return True
-
-    def take(self, chunk: AIMessageChunk) -> Iterator[str]:
-        text = chunk.text
-        if text and self._gap:
-            self._gap = False
-            yield from self.say("\n\n")
-        self._whole = chunk if self._whole is None else self._whole + chunk
-        yield from self.say(text)
-
-    def calls(self) -> list[tuple[ToolCall, str]]:
-        """The tool calls of the answer that just ended, each with what is wrong with it ("": nothing)."""
-        from langchain_core.messages import AIMessage
-
-        calls = [] if self._whole is None else chat.tool_calls(self._whole, self._steps)
-        self._wants_tools = bool(calls)
-        if calls and self._whole is not None:
-            self.messages.append(AIMessage(self._whole.text, tool_calls=[call for call, _ in calls]))
-        return calls
-
-    def close(self) -> Iterator[str]:
-        """The end of an answer that would otherwise have none. Raises ModelError for an empty one."""
-        if self._wants_tools:
-            yield from self.say(("\n\n" if self.pieces else "") + _GAVE_UP)
-        elif not "".join(self.pieces).strip():
-            raise ModelError(f"{self.label} gave an empty answer: ask again, or choose another model")
-
-
-T = TypeVar("T")
-
-
-def _newest(said: Sequence[T], budget: int) -> list[T]:
-    """The newest messages or turns that together have room in a budget of tokens, oldest first."""
-    kept: list[T] = []
-    for one in reversed(said):
-        budget -= count_tokens(one.text if isinstance(one, Turn) else str(one))
-        if budget < 0:
-            break
-        kept.append(one)
-    return kept[::-1]
 
 
 def _arguments(call: ToolCall) -> str:

@@ -38,6 +38,8 @@ where it comes from and who said it. A later quote may correct an earlier one.
 _LONGEST_LABEL = 60
 _SHARE = 4
 """An item takes at most one part in so many of the budget: one long text must not push out all others."""
+_LEAST = 16
+"""Tokens below which no line is worth making: its date and its speaker take as many."""
 _MARK = re.compile(r"\[(?=/?[A-Z_]+\])")
 
 
@@ -103,6 +105,18 @@ def messages(items: Sequence[RecallItem], history: Iterable[Said], question: str
     return sent
 
 
+def shortened(messages: Sequence[BaseMessage], question: str, longest: int | None) -> list[BaseMessage]:
+    """The messages, each tool's result cut to about `longest` characters around what bears on the question."""
+    from langchain_core.messages import ToolMessage
+
+    if longest is None:
+        return list(messages)
+    return [
+        m.model_copy(update={"content": excerpt(m.text, question, longest)}) if isinstance(m, ToolMessage) else m
+        for m in messages
+    ]
+
+
 def alternating(said: Iterable[Said]) -> list[Said]:
     """Messages of user and assistant in turn, the user's first: chat templates refuse anything else."""
     joined: list[Said] = []
@@ -121,16 +135,23 @@ def _sendable(text: str) -> str:
 
 def fit(items: Iterable[RecallItem], budget: int, query: str) -> list[RecallItem]:
     """The items, best first, that the budget of tokens has room for; a long one is cut to what bears on the query."""
-    from agentmem.text import count_tokens
-
     fitting: list[RecallItem] = []
     for item in items:
+        if budget < _LEAST:
+            break
         short = replace(item, text=excerpt(item.text, query, budget * _CHARACTERS // _SHARE))
-        cost = count_tokens(memory_line(short))
-        if cost <= budget:
+        spent = cost([short])
+        if spent <= budget:
             fitting.append(short)
-            budget -= cost
+            budget -= spent
     return fitting
+
+
+def cost(items: Iterable[RecallItem]) -> int:
+    """About how many tokens the items' lines take."""
+    from agentmem.text import count_tokens
+
+    return sum(count_tokens(memory_line(item)) for item in items)
 
 
 _CHARACTERS = 4  # of a token, roughly

@@ -189,7 +189,7 @@ def explain(error: Exception, where: str, model: str) -> str:
     names = _names(error)
     status = getattr(error, "status_code", None)
     reason = _reason(error)
-    if "ContextOverflow" in " ".join(names) or (status == 400 and "context" in reason.lower()):
+    if _overflow(error):
         return f"the prompt is too long for {where}: begin a new session, or lower prompt_budget_tokens ({reason})"
     if isinstance(status, int):
         return _explain_status(status, where, model, reason)
@@ -204,6 +204,17 @@ def explain(error: Exception, where: str, model: str) -> str:
     if isinstance(error, NotImplementedError):
         return f"{where} cannot do this: leave out the tools, or use a model that can call them"
     return f"{where} failed: {reason}"
+
+
+def was_too_long(error: ModelError) -> bool:
+    """Whether the server refused the prompt for its length."""
+    return error.__cause__ is not None and _overflow(error.__cause__)
+
+
+def _overflow(error: BaseException) -> bool:
+    said = str(error).lower()
+    told = getattr(error, "status_code", None) == 400 and ("context" in said or "maximum model length" in said)
+    return told or "ContextOverflow" in " ".join(_names(error))
 
 
 def _names(error: BaseException | None) -> set[str]:
