@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -15,7 +16,7 @@ from agentmem.errors import InputError, StoreError
 from agentmem.interfaces import Backend, Basis
 from agentmem.testing.conformance_base import Conformance, add, ids, snapshot
 from agentmem.testing.samples import NS, new_chunk, new_job, new_thought, new_turn
-from agentmem.types import Kind, Record
+from agentmem.types import Chunk, Kind, Record
 
 
 def bytes_on_disk(folder: Path) -> bytes:
@@ -37,6 +38,8 @@ class EraseStorm:
             self._add()
         elif choice < 0.55 and self.backend.abilities.snapshots:
             self._keep_snapshots(self.random.sample(sorted(self.live), self.random.randint(1, len(self.live))))
+        elif choice < 0.6:
+            self._change_summary(self.random.choice(sorted(self.live)))
         elif choice < 0.7:
             self._remove(self.random.sample(sorted(self.live), self.random.randint(1, 4)))
         elif choice < 0.9:
@@ -94,6 +97,18 @@ class EraseStorm:
         data = vector.tobytes()
         kept = [secret for secret in secrets if len(secret) != 48]
         self.live[name] = (record, [*kept, data[:48], data[-48:]])
+
+    def _change_summary(self, name: str) -> None:
+        record, secrets = self.live[name]
+        if not isinstance(record, Chunk):
+            return
+        fresh = f"\u00e9crit-{self.random.getrandbits(80):x}-" * self.random.choice((1, 2, 10, 300))
+        summary = self.random.choice((None, fresh))
+        with self.backend.write() as writer:
+            writer.replace([replace(record, summary=summary)])
+        self.gone.extend(secrets)
+        kept = [] if summary is None else [summary.encode()[:30]]
+        self.live[name] = (replace(record, summary=summary), kept)
 
     def _forget_and_check_a_few(self) -> None:
         self._remove([self.random.choice(sorted(self.live))])

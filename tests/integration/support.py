@@ -113,10 +113,16 @@ def faults(memory: Memory, namespace: Namespace) -> list[str]:
     with memory.backend.read() as reader:
         turns: list[Turn] = list(reader.select("turn", namespace=namespace))
         thoughts: list[Thought] = list(reader.select("thought", namespace=namespace))
+        chunks: list[Chunk] = list(reader.select("chunk", namespace=namespace))
+        embedded: dict[Kind, set[str]] = {
+            "turn": {t.id for t in turns},
+            "thought": {t.id for t in thoughts},
+            "chunk": {c.id for c in chunks if c.summary is not None},
+        }
         found = [
-            *_chunk_faults(list(reader.select("chunk", namespace=namespace)), turns),
+            *_chunk_faults(chunks, turns),
             *_edge_faults(reader, {t.id for t in turns}, thoughts, namespace),
-            *_vector_faults(reader, {"turn": {t.id for t in turns}, "thought": {t.id for t in thoughts}}, namespace),
+            *_vector_faults(reader, embedded, namespace),
             *_operation_faults(reader, thoughts, namespace),
         ]
     return [*memory.backend.check(), *found]

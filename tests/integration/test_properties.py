@@ -57,6 +57,7 @@ class MemoryMachine(RuleBasedStateMachine):
         self.store = str(Path(self.folder.name) / "memory.db")
         self.models = {namespace: Model() for namespace in NAMESPACES}
         self.words = 0
+        self.summed_up: dict[str, list[str]] = {}
         self.memory = self.open()
         self.other = self.open()
 
@@ -258,6 +259,14 @@ class MemoryMachine(RuleBasedStateMachine):
     def rebuild_chunks(self, ns: Namespace) -> None:
         self.memory.rebuild_chunks(namespace=ns)
 
+    @rule(ns=namespaces, pick=picks)
+    def summarize(self, ns: Namespace, pick: int) -> None:
+        closed = [chunk for chunk in self.memory.chunks(namespace=ns) if chunk.last_seq is not None]
+        for chunk in chosen(closed, [pick]):
+            self.memory.summarize(chunk.id, f"of {self.new_word()}", namespace=ns)
+            turns = self.memory.turns(namespace=ns, session=chunk.session)
+            self.summed_up[chunk.id] = [t.id for t in turns if chunk.first_seq <= t.seq <= (chunk.last_seq or 0)]
+
     @rule(anew=st.booleans())
     def embed(self, anew: bool) -> None:
         if self.embedder is not None:
@@ -290,6 +299,13 @@ class MemoryMachine(RuleBasedStateMachine):
                 assert {t.id for t in history.sources} == wanted.sources & model.turns.keys()
                 assert history.erased_sources == len(wanted.sources - model.turns.keys())
                 assert {t.id for t in history.parents} == set(wanted.parents)
+
+    @invariant()
+    def summaries_last_as_long_as_all_their_turns(self) -> None:
+        for ns, model in self.models.items():
+            for chunk in self.memory.chunks(namespace=ns):
+                whole = chunk.id in self.summed_up and set(self.summed_up[chunk.id]) <= model.turns.keys()
+                assert (chunk.summary is not None) == whole
 
     @invariant()
     def nothing_is_half_there(self) -> None:
