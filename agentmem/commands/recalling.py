@@ -139,16 +139,21 @@ def show_session(call: Call, session: str | None, around: str | None) -> None:
             turns = memory.open_chunk(turn_id, namespace=call.namespace)
         else:
             turns = memory.turns(namespace=call.namespace, session=session)
-    if not turns:
-        raise NotFoundError(f"no session {session!r} in this namespace: `agentmem sessions` lists them")
+        if not turns:
+            raise NotFoundError(f"no session {session!r} in this namespace: `agentmem sessions` lists them")
+        chunks = memory.chunks(namespace=call.namespace, session=turns[0].session)
+    summaries = {chunk.first_seq: chunk.summary for chunk in chunks if chunk.summary is not None}
     if call.as_json:
-        print_json({"turns": [turn_json(turn) for turn in turns]})
+        held = [{"first_seq": seq, "summary": text} for seq, text in summaries.items()]
+        print_json({"turns": [turn_json(turn) for turn in turns], "summaries": held})
     else:
-        _show_turns(turns, around)
+        _show_turns(turns, around, summaries)
 
 
-def _show_turns(turns: list[Turn], around: str | None) -> None:
+def _show_turns(turns: list[Turn], around: str | None, summaries: Mapping[int, str]) -> None:
     for turn in turns:
+        if turn.seq in summaries:
+            say(f"in short: {summaries[turn.seq]}", dim=True)
         marked = around is not None and (turn.id.startswith(around) or turn.id.endswith(around))
         state = "" if turn.status == "complete" else f" [{turn.status}]"
         say(f"{minute(turn.occurred_at)}  {turn.speaker or turn.role}{state}  {short_id(turn.id)}", dim=True)

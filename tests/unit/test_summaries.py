@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from agentmem.memory import Memory
 from agentmem.recall import RecallEngine
 from agentmem.transfer import export_records, import_records
 from agentmem.types import Chunk, RecallItem
-from tests.integration.support import HashEmbedder, said
+from tests.integration.support import HashEmbedder, cli, said
 
 NS = ("tests", "summaries")
 TALK = ["We went up early", "It was cold and clear", "She said yes!", "Then soup for everybody"]
@@ -142,12 +143,11 @@ class Interrupted(HashEmbedder):
 
     def __init__(self) -> None:
         super().__init__()
-        self.meanwhile: Callable[[], object] | None = None
+        self.meanwhile: list[Callable[[], object]] = []
 
     def encode(self, texts: Sequence[str]) -> Matrix:
-        if SUMMARY in texts and self.meanwhile is not None:
-            happening, self.meanwhile = self.meanwhile, None
-            happening()
+        if SUMMARY in texts and self.meanwhile:
+            self.meanwhile.pop()()
         return super().encode(texts)
 
 
@@ -158,16 +158,17 @@ def test_what_goes_while_it_is_embedded_leaves_no_vector(how: str, tmp_path: Pat
         chunk = filled(memory)
         memory.flush()
         turn = memory.turns(namespace=NS, session="hike")[0]
-        embedder.meanwhile = {
+        happening: dict[str, Callable[[], object]] = {
             "forgotten": lambda: other.forget([turn.id], namespace=NS),
             "taken away": lambda: other.summarize(chunk.id, None, namespace=NS),
             "replaced": lambda: other.summarize(chunk.id, "Soup", namespace=NS),
             "rebuilt": lambda: _with_chunks_of(3, other),
-        }[how]
+        }
+        embedder.meanwhile.append(happening[how])
         memory.summarize(chunk.id, SUMMARY, namespace=NS)
         memory.flush()
         other.flush()
-        assert embedder.meanwhile is None
+        assert not embedder.meanwhile
         with memory.backend.read() as reader:
             found, held = reader.vectors("chunk", namespace=NS)
         wanted = HashEmbedder().encode(["Soup"])[0] if how == "replaced" else None
@@ -210,6 +211,19 @@ def test_it_moves_with_an_export_and_what_had_no_vector_gets_one(tmp_path: Path)
             assert copy.stats(namespace=NS).waiting == waiting
             copy.flush()
             assert set(lift(ask(copy, text))) == set(TALK)
+
+
+def test_the_command_line_shows_it_where_its_turns_begin(tmp_path: Path) -> None:
+    store = tmp_path / "memory.db"
+    with opened(store) as memory:
+        summed_up(memory)
+    shown = ["sessions", "show", "hike", "--store", str(store), "--namespace", "tests/summaries"]
+    lines = cli(*shown, home=tmp_path).stdout.splitlines()
+    assert lines[0] == f"in short: {SUMMARY}"
+    assert lines[2] == TALK[0]
+    assert json.loads(cli(*shown, "--json", home=tmp_path).stdout)["summaries"] == [
+        {"first_seq": 0, "summary": SUMMARY}
+    ]
 
 
 def test_what_is_no_summary_is_refused() -> None:
