@@ -5,13 +5,13 @@ The key is random per store (meta `digest_key`), so equal texts in two stores ha
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import os
 import unicodedata
 
 _TRAILING = ".,;:!?。 "
+_JSON = json.JSONEncoder(ensure_ascii=False)
 
 
 def normalise(text: str) -> str:
@@ -32,8 +32,8 @@ def digest(key: str, text: str) -> str:
 
 def identity_digest(key: str, source: str | None, external_id: str) -> str:
     """Like `digest`, of a turn's exact (source, external_id)."""
-    return _mac(key, json.dumps([source, external_id], ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    return _mac(key, _JSON.encode([source, external_id]).encode("utf-8", "surrogatepass"))
 
 
 def _mac(key: str, data: bytes) -> str:
-    return hmac.new(bytes.fromhex(key), data, hashlib.sha256).hexdigest()[:32]
+    return hmac.digest(bytes.fromhex(key), data, "sha256").hex()[:32]

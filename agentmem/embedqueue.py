@@ -214,14 +214,15 @@ class EmbedQueue:
         return self._backend.claim("embed", limit=limit, lease_seconds=_LEASE_SECONDS)
 
     def _slices(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
-        """The jobs by namespace and kind, in slices of texts of like length."""
+        """The jobs by namespace and kind, in slices of texts of like length where there is more than one."""
         groups: dict[tuple[Namespace, Kind], list[Job]] = defaultdict(list)
         for job in jobs:
             groups[job.namespace, _as_kind(job.target_kind)].append(job)
         for (namespace, kind), group in groups.items():
-            with self._backend.read() as reader:
-                texts = _texts(reader, kind, [job.target for job in group], namespace)
-            group.sort(key=lambda job: len(texts.get(job.target, "")))
+            if len(group) > _SLICE:
+                with self._backend.read() as reader:
+                    texts = _texts(reader, kind, [job.target for job in group], namespace)
+                group.sort(key=lambda job: len(texts.get(job.target, "")))
             yield from (group[n : n + _SLICE] for n in range(0, len(group), _SLICE))
 
     def _release(self, jobs: Sequence[Job]) -> None:

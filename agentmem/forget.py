@@ -222,6 +222,8 @@ def with_echoes(
     like_named = [i for text, ids in repeating.items() if text in named for i in ids]
     echoes = [i for ids in repeating.values() for i in ids]
     echoes += [i for i in _answers(reader, intent, texts) if i not in going]
+    if not echoes:
+        return intent
     listed = [*intent.thoughts, *intent.repeats]
     cascade = _Cascade(reader, namespace, dict.fromkeys(intent.turns), dict.fromkeys(listed))
     cascade.take_turns(like_named)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from uuid import UUID
 
 _lock = threading.Lock()
 _last = 0
@@ -19,4 +18,5 @@ def new_id() -> str:
         _last = max(time.time_ns() // 1_000_000 << 12, _last + 1)
         high = _last
     value = (high >> 12) << 80 | 0x7 << 76 | (high & 0xFFF) << 64 | 0b10 << 62 | secrets.randbits(62)
-    return str(UUID(int=value))
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

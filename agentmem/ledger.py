@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
-from typing import Any, get_args
+from itertools import chain
+from typing import Any, TypeAlias, get_args
 
 from agentmem.clock import as_utc
 from agentmem.errors import ConflictError, InputError
@@ -26,6 +28,9 @@ from agentmem.types import (
 )
 
 _FIELDS = tuple(f.name for f in fields(NewTurn))
+_ALLOWED = {"role": get_args(Role), "status": get_args(TurnStatus), "precision": get_args(Precision)}
+_Origin: TypeAlias = tuple[str | None, str | None]
+"""A turn's source and its id there."""
 
 
 def as_parts(content: str | Sequence[Part]) -> tuple[Part, ...]:
@@ -38,17 +43,18 @@ def as_parts(content: str | Sequence[Part]) -> tuple[Part, ...]:
 def check_turn(new: NewTurn) -> NewTurn:
     """The turn with its time in UTC. Raises InputError where it cannot be remembered."""
     _check_types(new)
-    for name, value, allowed in (
-        ("role", new.role, Role),
-        ("status", new.status, TurnStatus),
-        ("precision", new.precision, Precision),
-    ):
-        if value not in get_args(allowed):
-            raise InputError(f"a turn's {name} is one of {', '.join(get_args(allowed))}; got {value!r}")
-    if not new.session:
-        raise InputError("a turn needs a session: give a non-empty name")
     if is_empty(new):
         raise InputError("an empty turn cannot be remembered: give text, or a part of another type")
+    return _checked(new)
+
+
+def _checked(new: NewTurn) -> NewTurn:
+    """The same of a turn that holds values of the right types, and content."""
+    for name, allowed in _ALLOWED.items():
+        if getattr(new, name) not in allowed:
+            raise InputError(f"a turn's {name} is one of {', '.join(allowed)}; got {getattr(new, name)!r}")
+    if not new.session:
+        raise InputError("a turn needs a session: give a non-empty name")
     if new.occurred_at is None:
         return new
     moment = as_utc(new.occurred_at)
@@ -78,14 +84,21 @@ def is_empty(new: NewTurn) -> bool:
 
 @dataclass
 class Appender:
-    """Appends turns to one namespace within a write transaction, remembering where each session stands."""
+    """Appends turns to one namespace within a write transaction, remembering where each session stands.
+
+    What was appended is in the transaction after `finish`: records written together take half the time.
+    """
 
     writer: Writer
     namespace: Namespace
     now: datetime
     chunk_turns: int
     _next: dict[str, int] = field(default_factory=dict)
-    _chunks: dict[str, Chunk | None] = field(default_factory=dict)
+    _latest: dict[str, Chunk | None] = field(default_factory=dict)
+    _opened: dict[str, Chunk] = field(default_factory=dict)
+    _closed: dict[str, Chunk] = field(default_factory=dict)
+    _stored_open: list[Chunk] | None = None
+    _waiting: list[Turn | Job] = field(default_factory=list)
 
     def append(self, new: NewTurn) -> Turn:
         """Add one turn, its place in a chunk, and its `embed` job."""
@@ -94,8 +107,17 @@ class Appender:
         given: dict[str, Any] = {name: getattr(new, name) for name in _FIELDS}
         given["occurred_at"] = new.occurred_at or self.now
         turn = Turn(**given, id=new_id(), namespace=self.namespace, seq=seq, recorded_at=self.now)
-        self.writer.add([turn, embed_job("turn", turn.id, namespace=self.namespace, now=self.now)])
+        self._waiting += (turn, embed_job("turn", turn.id, namespace=self.namespace, now=self.now))
         return turn
+
+    def finish(self) -> None:
+        """Write what was appended."""
+        if self._closed:
+            self.writer.replace(self._closed.values())
+        self.writer.add([*self._opened.values(), *self._waiting])
+        self._stored_open = None
+        for written in (self._opened, self._closed, self._waiting):
+            written.clear()
 
     def _take_seq(self, session: str) -> int:
         if session not in self._next:
@@ -118,22 +140,39 @@ class Appender:
         elif chunk.last_seq is None and seq - chunk.first_seq < self.chunk_turns:
             return
         elif chunk.last_seq is None:
-            self.writer.replace([replace(chunk, last_seq=seq - 1)])
+            self._close(chunk, seq - 1)
         opened = new_chunk(session, seq, None, namespace=self.namespace, now=self.now)
-        self.writer.add([opened])
-        self._chunks[session] = opened
+        self._opened[opened.id] = self._latest[session] = opened
 
     def _latest_chunk(self, session: str) -> Chunk | None:
-        if session not in self._chunks:
-            self._chunks[session] = latest_chunk(self.writer, session, namespace=self.namespace)
-        return self._chunks[session]
+        if session not in self._latest:
+            self._latest[session] = latest_chunk(self.writer, session, namespace=self.namespace)
+        return self._latest[session]
+
+    def _close(self, chunk: Chunk, last_seq: int) -> None:
+        closed = replace(chunk, last_seq=last_seq)
+        (self._opened if chunk.id in self._opened else self._closed)[chunk.id] = closed
+        latest = self._latest.get(chunk.session)
+        if latest is None or latest.first_seq <= chunk.first_seq:
+            self._latest[chunk.session] = closed
 
     def _close_others(self, session: str) -> None:
         """A new session closes what the others left open: a chunk never waits for a session that is over."""
-        for chunk in list(self.writer.select("chunk", namespace=self.namespace, where={"last_seq": None})):
+        if self._stored_open is None:
+            self._stored_open = list(self.writer.select("chunk", namespace=self.namespace, where={"last_seq": None}))
+        here = [chunk for chunk in self._opened.values() if chunk.last_seq is None]
+        for chunk in [*here, *(chunk for chunk in self._stored_open if chunk.id not in self._closed)]:
             if chunk.session != session:
-                self.writer.replace([replace(chunk, last_seq=_last_seq(self.writer, chunk))])
-                self._chunks.pop(chunk.session, None)
+                self._close(chunk, self._last_seq(chunk))
+
+    def _last_seq(self, chunk: Chunk) -> int:
+        """The last turn of an open chunk's session, or the chunk's first place where none is left."""
+        if chunk.session in self._next:
+            return self._next[chunk.session] - 1
+        turns = self.writer.select(
+            "turn", namespace=self.namespace, where={"session": chunk.session}, order="seq", descending=True, limit=1
+        )
+        return next((turn.seq for turn in turns if turn.seq >= chunk.first_seq), chunk.first_seq)
 
 
 def latest_chunk(reader: Reader, session: str, *, namespace: Namespace) -> Chunk | None:
@@ -141,13 +180,6 @@ def latest_chunk(reader: Reader, session: str, *, namespace: Namespace) -> Chunk
         "chunk", namespace=namespace, where={"session": session}, order="first_seq", descending=True, limit=1
     )
     return next(found, None)
-
-
-def _last_seq(reader: Reader, chunk: Chunk) -> int:
-    turns = reader.select(
-        "turn", namespace=chunk.namespace, where={"session": chunk.session}, order="seq", descending=True, limit=1
-    )
-    return next((turn.seq for turn in turns if turn.seq >= chunk.first_seq), chunk.first_seq)
 
 
 def new_chunk(session: str, first: int, last: int | None, *, namespace: Namespace, now: datetime) -> Chunk:
@@ -166,48 +198,78 @@ def embed_job(kind: str, target: str, *, namespace: Namespace, now: datetime) ->
     )
 
 
-def append_all(appender: Appender, turns: Iterable[NewTurn]) -> Observed:
+def append_all(appender: Appender, turns: Sequence[NewTurn]) -> Observed:
     """Append what is new: not known by (source, external_id), not suppressed, not empty."""
-    writer, namespace = appender.writer, appender.namespace
-    suppressing = writer.count("suppression", namespace=namespace) > 0
-    added: list[Turn] = []
-    known = suppressed = empty = 0
     for new in turns:
         _check_types(new)
+    known = _known(appender.writer, turns, namespace=appender.namespace)
+    forgotten = _suppressed(appender.writer, turns, namespace=appender.namespace)
+    added: list[Turn] = []
+    again = suppressed = empty = 0
+    for new in turns:
+        origin = (new.source, new.external_id)
         if is_empty(new):
             empty += 1
-        elif find_external(writer, new, namespace=namespace) is not None:
-            known += 1
-        elif suppressing and is_suppressed(writer, external_key(new), namespace=namespace):
+        elif origin in known:
+            again += 1
+        elif origin in forgotten:
             suppressed += 1
         else:
-            added.append(appender.append(check_turn(new)))
-    return Observed(tuple(added), known, suppressed, empty)
+            added.append(appender.append(_checked(new)))
+            if new.external_id is not None:
+                known.add(origin)
+    appender.finish()
+    return Observed(tuple(added), again, suppressed, empty)
 
 
 def append_one(appender: Appender, new: NewTurn) -> Turn:
     """Append a turn; one that is known by (source, external_id) is returned as it is. Raises ConflictError where it
     was forgotten."""
-    known = find_external(appender.writer, new, namespace=appender.namespace)
+    known = next(_find_external(appender.writer, new.source, [new.external_id], namespace=appender.namespace), None)
     if known is not None:
         return known
-    if is_suppressed(appender.writer, external_key(new), namespace=appender.namespace):
+    if _suppressed(appender.writer, [new], namespace=appender.namespace):
         raise ConflictError(
             f"turn {new.external_id!r} of {new.source!r} was forgotten; to keep it, give another source"
         )
-    return appender.append(new)
+    turn = appender.append(new)
+    appender.finish()
+    return turn
 
 
-def find_external(reader: Reader, new: NewTurn, *, namespace: Namespace) -> Turn | None:
-    if new.external_id is None:
-        return None
-    where: Mapping[str, Any] = {"source": new.source, "external_id": new.external_id}
-    return next(reader.select("turn", namespace=namespace, where=where, limit=1), None)
+def _known(reader: Reader, turns: Iterable[NewTurn], *, namespace: Namespace) -> set[_Origin]:
+    """The origins of those of the turns that are there already."""
+    by_source: dict[str | None, list[str | None]] = defaultdict(list)
+    for new in turns:
+        by_source[new.source].append(new.external_id)
+    found = (_find_external(reader, source, ids, namespace=namespace) for source, ids in by_source.items())
+    return {(turn.source, turn.external_id) for turn in chain.from_iterable(found)}
+
+
+def _find_external(
+    reader: Reader, source: str | None, ids: Iterable[str | None], *, namespace: Namespace
+) -> Iterator[Turn]:
+    wanted = {id_ for id_ in ids if id_ is not None}
+    if not wanted:
+        return iter(())
+    where: Mapping[str, Any] = {"source": source, "external_id": wanted}
+    return reader.select("turn", namespace=namespace, where=where)
 
 
 def external_key(turn: NewTurn) -> str | None:
     """What identifies a turn's origin for suppression, None where it has none."""
     return None if turn.external_id is None else f"turn\0{turn.source}\0{turn.external_id}"
+
+
+def _suppressed(reader: Reader, turns: Iterable[NewTurn], *, namespace: Namespace) -> set[_Origin]:
+    """The origins of those of the turns that must not come back."""
+    keys = {(new.source, new.external_id): key for new in turns if (key := external_key(new)) is not None}
+    if not keys or next(reader.select("suppression", namespace=namespace, limit=1), None) is None:
+        return set()
+    digests = {origin: reader.digest(key) for origin, key in keys.items()}
+    where = {"digest": set(digests.values())}
+    held = {found.digest for found in reader.select("suppression", namespace=namespace, where=where)}
+    return {origin for origin, digest in digests.items() if digest in held}
 
 
 def is_suppressed(reader: Reader, key: str | None, *, namespace: Namespace) -> bool:

@@ -61,9 +61,7 @@ def dump_content(kind: Kind, record: Record) -> bytes | None:
     if not values:
         return None
     try:
-        text = json.dumps(values, separators=(",", ":"), ensure_ascii=False, default=_plain)
-        # Not escaped, because two halves of a surrogate pair would be read back as one character.
-        return text.encode("utf-8", "surrogatepass")
+        return _JSON.encode(values).encode("utf-8", "surrogatepass")
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{kind} {record.id}: content must be plain JSON ({error}); use text and numbers") from error
 
@@ -72,6 +70,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+# Nothing is escaped, because two halves of a surrogate pair would be read back as one character. Made once: to make an
+# encoder takes as long as to use it.
+_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=_plain)
 
 
 def load_content(data: bytes | None) -> dict[str, Any]:

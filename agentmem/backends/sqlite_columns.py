@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from agentmem.backends.records import CONTENT, FIELDS, KINDS, require_field
@@ -16,6 +17,7 @@ TABLES: dict[Kind, str] = {kind: f"{kind}s" for kind in KINDS}
 COLUMNS: dict[Kind, tuple[str, ...]] = {
     kind: tuple(name for name in FIELDS[kind] if name not in CONTENT[kind] and name != "namespace") for kind in KINDS
 }
+_VALUES: dict[Kind, Callable[[Record], tuple[Any, ...]]] = {kind: attrgetter(*COLUMNS[kind]) for kind in KINDS}
 DIGEST: dict[Kind, str] = {"turn": "identity", "thought": "text_digest"}
 """The column that holds a keyed digest of content, where a kind has one."""
 
@@ -53,7 +55,7 @@ def from_text(value: Any) -> Any:
 
 
 def to_row(kind: Kind, record: Record) -> list[Any]:
-    return [to_column(getattr(record, name)) for name in COLUMNS[kind]]
+    return [*map(to_column, _VALUES[kind](record))]
 
 
 def to_records(kind: Kind, rows: Sequence[Sequence[Any]], namespaces: Iterable[Namespace]) -> list[Any]:
