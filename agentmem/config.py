@@ -73,6 +73,7 @@ class Settings:
     model: str | None = None
     base_url: str | None = None
     api_key: SecretStr | None = None
+    vllm_python: str | None = None
     reranker: str | None = None
     rerank_items: Annotated[int, Field(ge=2, le=1000)] = 30
     index: str = "auto"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-_OFF = {
+OFF = {
     "LANGSMITH_TRACING": "false",
     "LANGSMITH_TRACING_V2": "false",
     "LANGCHAIN_TRACING": "false",
@@ -19,11 +19,12 @@ _OFF = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TQDM_DISABLE": "1",
 }
+"""What a process's environment says so that its dependencies call nobody."""
 
 
 def go_offline() -> None:
     """Set this process's environment, over what the caller's says, before a dependency reads it."""
-    os.environ.update(_OFF)
+    os.environ.update(OFF)
 
 
 def local_model(name: str, organisation: str) -> Path | None:

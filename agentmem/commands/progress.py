@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
+from agentmem.display import clean
+
 Report: TypeAlias = Callable[[int, int], None]
 
 
@@ -29,5 +31,24 @@ def progress(title: str, *, hidden: bool = False) -> Iterator[Report]:
 
         def report(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
+
+        yield report
+
+
+@contextmanager
+def waiting(title: str) -> Iterator[Callable[[float, str], None]]:
+    """A spinner; a function to call with the seconds so far and what happened last."""
+    if not sys.stderr.isatty():
+        yield lambda _seconds, _last: None
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    with console.status(Text(title)) as status:
+
+        def report(seconds: float, last: str) -> None:
+            line = Text(f"{title}, {seconds:.0f} s  ", no_wrap=True, overflow="ellipsis")
+            status.update(line.append(clean(last), style="dim"))
 
         yield report

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import urllib.request
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
@@ -12,6 +10,7 @@ from urllib.parse import urlsplit
 
 from agentmem.errors import ModelError
 from agentmem.models.extractive import STAND_IN
+from agentmem.models.server import get, on_this_machine
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -22,8 +21,6 @@ LOCAL_SERVER = "http://localhost:8000/v1"
 _LOOK_SECONDS = 0.3
 _NAMED_SECONDS = 10.0
 _ANSWER_SECONDS = 300.0
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_LONGEST_LIST = 1 << 20
 _NOTICE = (
     "No model server: answers quote what is remembered and conclude nothing. For a model, run "
     "`vllm serve MODEL`, then `agentmem chat --base-url http://localhost:8000/v1`."
@@ -75,7 +72,7 @@ def _first_model(address: str, key: str) -> str:
 def _ask_for_models(address: str, key: str) -> Any:
     """What a named server says to GET /models; None where it has no such list."""
     try:
-        return _get(f"{address}/models", key, _NAMED_SECONDS)
+        return get(f"{address}/models", key, _NAMED_SECONDS)
     except HTTPError as error:
         if error.code in (401, 403):
             raise ModelError(
@@ -92,7 +89,7 @@ def _ask_for_models(address: str, key: str) -> Any:
 def _look(address: str) -> str | None:
     """The first model of an OpenAI-compatible server at a loopback address, None where there is no such server."""
     try:
-        names = _names(_get(f"{address}/models", None, _LOOK_SECONDS))
+        names = _names(get(f"{address}/models", None, _LOOK_SECONDS))
     except (OSError, HTTPException):
         return None
     return names[0] if names else None
@@ -106,39 +103,12 @@ def _names(said: Any) -> list[str]:
     return [entry["id"] for entry in entries if entry.get("object") == "model" and isinstance(entry.get("id"), str)]
 
 
-def _get(url: str, key: str | None, seconds: float) -> Any:
-    """The JSON of one GET, None where it is none; never redirected, and on this machine never through a proxy."""
-    proxies = [urllib.request.ProxyHandler({})] if _on_this_machine(url) else []
-    opener = urllib.request.build_opener(_Straight, *proxies)
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"} if key else {})
-    with opener.open(request, timeout=seconds) as answer:
-        return _json(answer.read(_LONGEST_LIST))
-
-
-class _Straight(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect: only the server that was named is called."""
-
-    def redirect_request(self, *_args: Any, **_kwargs: Any) -> None:
-        return None
-
-
-def _on_this_machine(url: str) -> bool:
-    return urlsplit(url).hostname in _LOOPBACK
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except ValueError:
-        return None
-
-
 def _open_ai(name: str, address: str, key: str) -> BaseChatModel:
     import openai
     from langchain_openai import ChatOpenAI
     from pydantic import SecretStr
 
-    reach: dict[str, Any] = {"follow_redirects": False, "trust_env": not _on_this_machine(address)}
+    reach: dict[str, Any] = {"follow_redirects": False, "trust_env": not on_this_machine(address)}
     model = ChatOpenAI(
         model=name,
         base_url=address,
