@@ -6,12 +6,12 @@ import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from agentmem import config, plugins
 from agentmem.errors import AgentmemError, StoreMissingError
+from agentmem.findings import Finding
 
 if TYPE_CHECKING:
     from agentmem.config import Settings
@@ -19,14 +19,6 @@ if TYPE_CHECKING:
 
 _LITTLE_SPACE = 200_000_000
 """Bytes that should stay free beside what a copy of the store takes (erasing and backup write anew)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    name: str
-    state: Literal["ok", "note", "fault"]
-    detail: str
-    remedy: str | None = None
 
 
 def examine(overrides: Mapping[str, Any]) -> list[Finding]:
@@ -155,7 +147,12 @@ def _reranker(settings: Settings, name: str) -> Iterator[Finding]:
 
 
 def _model(settings: Settings) -> Iterator[Finding]:
-    from agentmem.agent import choose_model
+    from agentmem.models.abilities import look_at
+    from agentmem.models.select import find_place
 
-    chosen = choose_model(settings)
-    yield Finding("model", "ok" if chosen.model is not None else "note", chosen.label, chosen.notice)
+    place = find_place(settings)
+    if place is None:
+        detail = "none: no server is named, and none is at localhost:8000; answers quote what is remembered"
+        yield Finding("model", "note", detail, "`agentmem serve MODEL` starts one, --base-url names one")
+    else:
+        yield from look_at(place, settings.prompt_budget_tokens)

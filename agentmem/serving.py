@@ -330,7 +330,9 @@ def _reachable(host: str) -> str:
 
 # -- the log ------------------------------------------------------------------------------------------------------
 
-_PREFIX = re.compile(r"^\(\w+ pid=\d+\)\s*|^(?:INFO|WARNING|ERROR)\s+[\d-]+ [\d:]+ \[[^\]]*\]\s*|^INFO:\s+|\x1b\[[0-9;]*m")
+_PREFIX = re.compile(
+    r"^\(\w+ pid=\d+\)\s*|^(?:INFO|WARNING|ERROR)\s+[\d-]+ [\d:]+ \[[^\]]*\]\s*|^INFO:\s+|\x1b\[[0-9;]*m"
+)
 _ERROR = re.compile(r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt)\b: .+|^[\w.]+: error: .+")
 _FOLLOWS = ("Engine core initialization failed", "See root cause above", "WorkerProc initialization failed")
 _REMEDIES: Mapping[str, str] = {

@@ -23,7 +23,7 @@ _NAMED_SECONDS = 10.0
 _ANSWER_SECONDS = 300.0
 _NOTICE = (
     "No model server: answers quote what is remembered and conclude nothing. For a model, run "
-    "`vllm serve MODEL`, then `agentmem chat --base-url http://localhost:8000/v1`."
+    "`agentmem serve MODEL`, then `agentmem chat --base-url http://localhost:8000/v1`."
 )
 
 
@@ -36,23 +36,40 @@ class ChosenModel:
     notice: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a model is served: the server's OpenAI address, the model's name there, the key (None: it needs none)."""
+
+    address: str
+    name: str
+    key: str | None = None
+
+
 def choose_model(settings: Settings, *, local: str = LOCAL_SERVER) -> ChosenModel:
     """The model at `settings.base_url`, else one served at `local`, else the stand-in.
 
     A model named without a server is looked for at `local`. Raises ModelError where a named server does not answer or
     serves nothing.
     """
+    place = find_place(settings, local=local)
+    if place is None:
+        return ChosenModel(None, STAND_IN, _NOTICE)
+    named = settings.base_url or settings.model
+    notice = None if named else f"Answers come from {place.name}, found at {place.address}."
+    return ChosenModel(_open_ai(place), place.name, notice)
+
+
+def find_place(settings: Settings, *, local: str = LOCAL_SERVER) -> Place | None:
+    """As `choose_model`, without a client made."""
     if settings.base_url or settings.model:
         address = _checked(settings.base_url or local)
         key = settings.api_key.get_secret_value() if settings.api_key else "none"
         name = settings.model or _first_model(address, key)
         if settings.model:
             _ask_for_models(address, key)
-        return ChosenModel(_open_ai(name, address, key), name, None)
+        return Place(address, name, key)
     found = _look(local)
-    if found is None:
-        return ChosenModel(None, STAND_IN, _NOTICE)
-    return ChosenModel(_open_ai(found, local, "none"), found, f"Answers come from {found}, found at {local}.")
+    return None if found is None else Place(local, found)
 
 
 def _checked(address: str) -> str:
@@ -82,7 +99,7 @@ def _ask_for_models(address: str, key: str) -> Any:
     except (OSError, HTTPException) as error:
         raise ModelError(
             f"no model server answers at {address} ({error or type(error).__name__}): start one, for instance with "
-            "`vllm serve MODEL`, or name another with --base-url"
+            "`agentmem serve MODEL`, or name another with --base-url"
         ) from error
 
 
@@ -103,16 +120,16 @@ def _names(said: Any) -> list[str]:
     return [entry["id"] for entry in entries if entry.get("object") == "model" and isinstance(entry.get("id"), str)]
 
 
-def _open_ai(name: str, address: str, key: str) -> BaseChatModel:
+def _open_ai(place: Place) -> BaseChatModel:
     import openai
     from langchain_openai import ChatOpenAI
     from pydantic import SecretStr
 
-    reach: dict[str, Any] = {"follow_redirects": False, "trust_env": not on_this_machine(address)}
+    reach: dict[str, Any] = {"follow_redirects": False, "trust_env": not on_this_machine(place.address)}
     model = ChatOpenAI(
-        model=name,
-        base_url=address,
-        api_key=SecretStr(key),
+        model=place.name,
+        base_url=place.address,
+        api_key=SecretStr(place.key or "none"),
         timeout=openai.Timeout(_ANSWER_SECONDS, connect=_NAMED_SECONDS),
         max_retries=1,
         use_responses_api=False,

@@ -149,7 +149,7 @@ def test_a_model_without_a_server_is_looked_for_here(server: Server, nobody: str
 
 
 def test_a_named_server_that_does_not_answer_is_an_error(nobody: str) -> None:
-    with pytest.raises(ModelError, match=rf"no model server answers at {nobody} .*vllm serve") as caught:
+    with pytest.raises(ModelError, match=rf"no model server answers at {nobody} .*agentmem serve") as caught:
         choose_model(Settings(base_url=nobody))
     assert "\n" not in str(caught.value)
 
@@ -204,7 +204,7 @@ def test_what_does_not_look_like_a_model_server_is_left_alone(server: Server, st
     server.models_status, server.models = status, models
     chosen = choose_model(Settings(), local=server.url)
     assert (chosen.model, chosen.label) == (None, STAND_IN)
-    assert "vllm serve" in (chosen.notice or "")
+    assert "agentmem serve" in (chosen.notice or "")
     assert "--base-url" in (chosen.notice or "")
 
 

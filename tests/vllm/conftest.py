@@ -1,19 +1,21 @@
 """A real vLLM for the tests in this folder: `make test-vllm` prepares one and names its interpreter.
 
-Fixtures to build on: `start_server` (a server of any model's folder, one a folder), `served` (the tiny model's) and
-`proxy` (a recording, fault-injecting proxy before it).
+Fixtures to build on: `start_server` (a server of any model's folder, one a folder), `served` (the tiny model's),
+`proxy` (a recording, fault-injecting proxy before it), `model_at` and `agent_at` (clients that are closed).
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 import pytest
+from langchain_core.language_models import BaseChatModel
 
+from agentmem.agent import Agent, choose_model
 from agentmem.config import Settings
 from agentmem.memory import Memory
 from agentmem.serving import Server, Vllm, find_vllm, start
@@ -21,6 +23,7 @@ from agentmem.testing.proxy import Proxy
 from tests.vllm.tiny_model import write_model
 
 HERE = Path(__file__).parent
+NS = ("ada",)
 READY_SECONDS = 300.0
 
 
@@ -28,6 +31,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker("vllm")
+
+
+ModelAt: TypeAlias = Callable[[str], BaseChatModel]
+AgentAt: TypeAlias = Callable[[str], Agent]
 
 
 class StartServer(Protocol):
@@ -94,6 +101,28 @@ def notes() -> Iterator[Memory]:
     """A memory in RAM that needs no embedder."""
     with Memory("memory:", embedder=None, settings=Settings()) as opened:
         yield opened
+
+
+@pytest.fixture
+def model_at() -> Iterator[ModelAt]:
+    """Makes agentmem's client of the server at an address; its connections are closed after the test."""
+    made: list[Any] = []
+
+    def model(url: str) -> BaseChatModel:
+        chosen = choose_model(Settings(base_url=url)).model
+        assert chosen is not None
+        made.append(chosen)
+        return chosen
+
+    yield model
+    for model_made in made:
+        model_made.root_client.close()
+
+
+@pytest.fixture
+def agent_at(model_at: ModelAt, notes: Memory) -> AgentAt:
+    """Makes an agent whose model is at an address, and whose memory is `notes`, in the namespace ("ada",)."""
+    return lambda url: Agent(notes, model_at(url), namespace=NS)
 
 
 def free_port() -> int:

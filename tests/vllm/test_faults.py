@@ -6,20 +6,13 @@ import json
 
 import pytest
 
-from agentmem.agent import Agent, choose_model
-from agentmem.config import Settings
 from agentmem.errors import ModelError
 from agentmem.memory import Memory
 from agentmem.models.server import post
 from agentmem.testing.proxy import Fault, Proxy
+from tests.vllm.conftest import NS, AgentAt, ModelAt
 
-NS = ("ada",)
 SAID = "My sister Ida moved to Bergen."
-
-
-def agent_at(url: str, notes: Memory) -> Agent:
-    settings = Settings(base_url=url)
-    return Agent(notes, choose_model(settings).model, namespace=NS, settings=settings)
 
 
 @pytest.mark.parametrize(
@@ -31,8 +24,10 @@ def agent_at(url: str, notes: Memory) -> Agent:
         ("overflow", "the prompt is too long for"),
     ],
 )
-def test_a_fault_is_one_line_and_the_turn_is_kept(fault: Fault, message: str, proxy: Proxy, notes: Memory) -> None:
-    agent = agent_at(proxy.url, notes)
+def test_a_fault_is_one_line_and_the_turn_is_kept(
+    fault: Fault, message: str, proxy: Proxy, agent_at: AgentAt, notes: Memory
+) -> None:
+    agent = agent_at(proxy.url)
     with proxy.failing(fault), pytest.raises(ModelError) as caught:
         agent.ask(SAID)
     assert message in str(caught.value)
@@ -45,15 +40,15 @@ def test_a_fault_is_one_line_and_the_turn_is_kept(fault: Fault, message: str, pr
     assert SAID in proxy.exchanges[-1].sent
 
 
-def test_one_failure_is_not_seen(proxy: Proxy, notes: Memory) -> None:
+def test_one_failure_is_not_seen(proxy: Proxy, agent_at: AgentAt) -> None:
     """The client asks again by itself."""
     with proxy.failing("error", times=1):
-        assert agent_at(proxy.url, notes).ask(SAID).text
+        assert agent_at(proxy.url).ask(SAID).text
     assert [exchange.fault for exchange in proxy.exchanges] == ["error", None]
 
 
-def test_slow_pieces_come_as_they_come(proxy: Proxy, notes: Memory) -> None:
-    agent = agent_at(proxy.url, notes)
+def test_slow_pieces_come_as_they_come(proxy: Proxy, agent_at: AgentAt, notes: Memory) -> None:
+    agent = agent_at(proxy.url)
     with proxy.failing("slow", delay=0.05):
         pieces = agent.stream(SAID)
         next(pieces)
@@ -62,9 +57,9 @@ def test_slow_pieces_come_as_they_come(proxy: Proxy, notes: Memory) -> None:
     assert [(turn.role, turn.status) for turn in kept] == [("user", "complete"), ("assistant", "cancelled")]
 
 
-def test_an_answer_that_goes_round_in_circles_ends_and_is_kept(proxy: Proxy, notes: Memory) -> None:
+def test_an_answer_that_goes_round_in_circles_ends_and_is_kept(proxy: Proxy, agent_at: AgentAt, notes: Memory) -> None:
     with proxy.failing("repeat"):
-        answer = agent_at(proxy.url, notes).ask(SAID)
+        answer = agent_at(proxy.url).ask(SAID)
     assert answer.text.count("the same again") > 100
     assert [turn.role for turn in notes.turns(namespace=NS)] == ["user", "assistant"]
 
@@ -81,11 +76,9 @@ def test_json_is_cut_off_as_at_the_limit_of_tokens(proxy: Proxy) -> None:
         json.loads(said["choices"][0]["message"]["content"])
 
 
-def test_a_stream_is_cut_off_as_at_the_limit_of_tokens(proxy: Proxy) -> None:
-    model = choose_model(Settings(base_url=proxy.url)).model
-    assert model is not None
+def test_a_stream_is_cut_off_as_at_the_limit_of_tokens(proxy: Proxy, model_at: ModelAt) -> None:
     with proxy.failing("truncate"):
-        pieces = list(model.stream("?"))
+        pieces = list(model_at(proxy.url).stream("?"))
     whole = [json.loads(line[6:]) for line in proxy.exchanges[0].body.splitlines() if line.startswith(b"data: {")]
     full = "".join(choice["delta"].get("content") or "" for event in whole for choice in event["choices"])
     cut = "".join(piece.text for piece in pieces)

@@ -7,15 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
-from agentmem.agent import Agent, choose_model
-from agentmem.config import Settings
 from agentmem.memory import Memory
 from agentmem.models.server import get, post, root_of
 from agentmem.serving import Server
 from agentmem.testing.proxy import Proxy
+from tests.vllm.conftest import NS, AgentAt
 from tests.vllm.tiny_model import CONTEXT, write_adapter
 
-NS = ("ada",)
 SECONDS = 60.0
 SCHEMA = {
     "type": "object",
@@ -34,13 +32,8 @@ def text_of(said: Any) -> str:
     return str(said["choices"][0]["message"]["content"])
 
 
-def agent_at(url: str, notes: Memory) -> Agent:
-    settings = Settings(base_url=url)
-    return Agent(notes, choose_model(settings).model, namespace=NS, settings=settings)
-
-
-def test_the_agent_talks_with_it(proxy: Proxy, notes: Memory) -> None:
-    agent = agent_at(proxy.url, notes)
+def test_the_agent_talks_with_it(proxy: Proxy, agent_at: AgentAt, notes: Memory) -> None:
+    agent = agent_at(proxy.url)
     pieces = list(agent.stream("I moved to Bergen."))
     assert agent.last is not None
     assert agent.last.text == "".join(pieces) != ""
@@ -50,8 +43,8 @@ def test_the_agent_talks_with_it(proxy: Proxy, notes: Memory) -> None:
     assert (proxy.exchanges[0].status, proxy.requests[0]["stream"]) == (200, True)
 
 
-async def test_the_agent_talks_with_it_in_asyncio(served: Server, notes: Memory) -> None:
-    agent = agent_at(served.url, notes)
+async def test_the_agent_talks_with_it_in_asyncio(served: Server, agent_at: AgentAt) -> None:
+    agent = agent_at(served.url)
     answer = await agent.aask("I moved to Bergen.")
     assert answer.text
     assert answer.model == "tiny"
