@@ -354,9 +354,9 @@ def test_an_error_in_the_stream_is_shown(server: Server, notes: Memory) -> None:
 
 
 def test_a_server_that_went_away_is_named(notes: Memory, nobody: str) -> None:
-    from agentmem.models.select import _open_ai
+    from agentmem.models.select import Place, _open_ai
 
-    agent = Agent(notes, _open_ai("small", nobody, "none"), namespace=NS)
+    agent = Agent(notes, _open_ai(Place(nobody, "small")), namespace=NS)
     with pytest.raises(ModelError, match=rf"the model server at {nobody} does not answer: start it"):
         agent.ask("Hello?")
 
