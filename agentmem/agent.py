@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Seque
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from agentmem import fitting, prompt
 from agentmem.clock import utc_now
@@ -20,10 +20,12 @@ from agentmem.exchange import MAX_STEPS, Exchange
 from agentmem.fitting import Draft, Said
 from agentmem.ids import new_id
 from agentmem.models import chat
+from agentmem.models.calling import Calling, Constrained, Native, UnparsedCallError
 from agentmem.models.extractive import STAND_IN, reply
 from agentmem.models.select import ChosenModel, choose_model
 from agentmem.models.window import Window
 from agentmem.namespaces import check_namespace
+from agentmem.tools import Confirm, FromMemory, memory_tools
 from agentmem.types import Namespace, RecallItem, Recollection, Turn, TurnStatus
 
 if TYPE_CHECKING:
@@ -61,6 +63,9 @@ class Agent:
     """One conversation of a language model with a memory; to be used by one caller at a time.
 
     `model` is any LangChain chat model, or None: then answers quote what is remembered. `tools` are LangChain tools.
+    With `memory_tools` the model can search and open memory, remember, and ask to forget (`agentmem.tools`); "auto":
+    where the model's server can call tools by itself. `confirm` shows the user what forgetting would take and returns
+    whether they agree; without it the model can only tell them how to forget.
     `session` names the conversation to go on with; None begins a new one. While `private` is set, the agent recalls but
     writes nothing. `last` is the latest answer. `wait` is how many seconds a recall waits for the embedder while that
     is still coming up (None: until it is): by default long enough for the bundled one, and no more.
@@ -74,6 +79,8 @@ class Agent:
         namespace: Namespace,
         session: str | None = None,
         tools: Sequence[BaseTool] = (),
+        memory_tools: bool | Literal["auto"] = False,
+        confirm: Confirm | None = None,
         private: bool = False,
         settings: Settings | None = None,
     ) -> None:
@@ -85,10 +92,32 @@ class Agent:
         self.last: Answer | None = None
         self.wait: float | None = _WAIT_SECONDS
         self._settings = settings or memory.settings
-        self._tools = {tool.name: tool for tool in tools}
+        self._given = {tool.name: tool for tool in tools}
+        self.confirm = confirm
+        self._own = self._memory_tools() if memory_tools and model is not None else {}
+        self._only_native = memory_tools == "auto"
+        self._calling: Calling = Native()
+        self._thinks = False
         self._private = private
         self._unkept: list[Said] = []
         self._window = None if model is None else Window(model)
+        self._answering: Turn | None = None
+
+    def _memory_tools(self) -> dict[str, BaseTool]:
+        made = memory_tools(
+            self.memory,
+            namespace=self.namespace,
+            find=self._find,
+            turn=lambda: self._answering,
+            confirm=lambda: self.confirm,
+        )
+        if taken := self._given.keys() & {tool.name for tool in made}:
+            raise InputError(f"the memory has a tool named {min(taken)} itself: name yours otherwise")
+        return {tool.name: tool for tool in made}
+
+    @property
+    def _tools(self) -> dict[str, BaseTool]:
+        return self._given | self._own
 
     @property
     def private(self) -> bool:
@@ -142,17 +171,17 @@ class Agent:
         if self.model is None:
             yield from exchange.say(self._quote(exchange))
             return
-        speaker = chat.with_tools(self.model, list(self._tools.values()))
         while exchange.step():
             self._prepare(exchange)
             try:
-                for chunk in chat.stream(self.model, speaker, exchange.sent):
+                for chunk in chat.stream(self.model, self._speaker(), exchange.sent):
                     yield from exchange.take(chunk)
+                yield from exchange.heard()
             except ModelError as error:
                 if not self._mended(exchange, error):
                     raise
                 continue
-            for call, fault in exchange.calls():
+            for call, fault in exchange.calls:
                 result = chat.failed(call, fault) if fault else chat.run_tool(self._tools, call)
                 self._note(exchange, call, result)
         yield from exchange.close()
@@ -162,23 +191,29 @@ class Agent:
             for piece in exchange.say(self._quote(exchange)):
                 yield piece
             return
-        speaker = chat.with_tools(self.model, list(self._tools.values()))
         while exchange.step():
             await _in_thread(self._prepare, exchange)
             try:
-                async with aclosing(chat.astream(self.model, speaker, exchange.sent)) as chunks:
+                async with aclosing(chat.astream(self.model, self._speaker(), exchange.sent)) as chunks:
                     async for chunk in chunks:
                         for piece in exchange.take(chunk):
                             yield piece
+                for piece in exchange.heard():
+                    yield piece
             except ModelError as error:
                 if not await _in_thread(self._mended, exchange, error):
                     raise
                 continue
-            for call, fault in exchange.calls():
+            for call, fault in exchange.calls:
                 result = chat.failed(call, fault) if fault else await chat.arun_tool(self._tools, call)
                 await _in_thread(self._note, exchange, call, result)
         for piece in exchange.close():
             yield piece
+
+    def _speaker(self) -> chat.Speaker:
+        assert self.model is not None
+        offered = list(self._tools.values())
+        return self._calling.speaker(self.model, offered) if offered else self.model
 
     def _quote(self, exchange: Exchange) -> str:
         return reply(exchange.question, exchange.recalled().items, private=self._private)
@@ -191,6 +226,7 @@ class Agent:
         kept = None
         if not self._private:
             kept = self.memory.observe("user", text, namespace=self.namespace, session=self.session)
+        self._answering = kept
         wanted, budget = self._settings.recall_items, self._settings.prompt_budget_tokens
         found = self._find(text[:_LONGEST_QUERY], wanted + len(said) + 1)
         items = [item for item in found.items if kept is None or item.id != kept.id]
@@ -214,24 +250,48 @@ class Agent:
     def _prepare(self, exchange: Exchange) -> None:
         """Make what is sent, as much of it as the model's window has room for."""
         assert self._window is not None
-        count = partial(self._window.count, tools=list(self._tools.values()))
-        render = partial(self._render, exchange)
-        exchange.put(fitting.fit(exchange.draft, render, count, self._window.limit))
+        offered = list(self._tools.values())
+        count = partial(self._window.count, tools=self._calling.declared(offered))
+        fitted = fitting.fit(exchange.draft, partial(self._render, exchange), count, self._window.limit)
+        exchange.put(fitted, self._calling.hearing(offered, thinks=self._thinks))
 
     def _render(
         self, exchange: Exchange, items: Sequence[RecallItem], said: Sequence[Said], longest: int | None
     ) -> list[BaseMessage]:
         history = [(one.role, one.text) for one in said]
-        asked = prompt.messages(items, history, exchange.question, utc_now())
-        return asked + prompt.shortened(exchange.after, exchange.question, longest)
+        offered = list(self._tools.values())
+        after = prompt.shortened(exchange.after, exchange.question, longest)
+        section = self._calling.section(offered, after) if offered else ""
+        asked = prompt.messages(items, history, exchange.question, utc_now(), section)
+        return [*asked, *self._calling.tail(after)]
 
     def _mended(self, exchange: Exchange, error: ModelError) -> bool:
-        """Whether asking once more, otherwise, may go well: a prompt that was too long is made shorter."""
-        if "length" in exchange.mended or not exchange.silent or not chat.was_too_long(error):
+        """Whether asking once more, otherwise, may go well; what is changed is remembered for later questions."""
+        if not exchange.silent:
             return False
-        assert self._window is not None
-        self._window.learn(str(error.__cause__), exchange.sent, list(self._tools.values()))
-        exchange.again("length")
+        if chat.was_too_long(error) and "length" not in exchange.mended:
+            assert self._window is not None
+            declared = self._calling.declared(list(self._tools.values()))
+            self._window.learn(str(error.__cause__), exchange.sent, declared)
+            exchange.again("length")
+            return True
+        return bool(self._tools) and self._call_otherwise(exchange, error)
+
+    def _call_otherwise(self, exchange: Exchange, error: ModelError) -> bool:
+        """Where the server cannot call tools, have calls written under a constraint; where it can do neither, or they
+        are not worth it, leave out the memory's tools."""
+        native = isinstance(self._calling, Native)
+        unparsed = isinstance(error, UnparsedCallError) or chat.tools_refused(error)
+        if not (unparsed if native else chat.constraint_refused(error)):
+            return False
+        cannot = not native or isinstance(error.__cause__, NotImplementedError)
+        if self._own and not self._given and (cannot or self._only_native):
+            self._own = {}
+        elif cannot:
+            return False
+        else:
+            self._calling = Constrained()
+        exchange.again("tools")
         return True
 
     def _find(self, query: str, k: int) -> Recollection:
@@ -244,29 +304,36 @@ class Agent:
             return self.memory.recall(query, namespace=self.namespace, k=k, wait=0)
 
     def _note(self, exchange: Exchange, call: ToolCall, result: ToolMessage) -> None:
-        """Keep a tool's result as an untrusted turn, the call with it, and tell the model."""
-        exchange.after.append(result)
+        """Tell the model a tool's result, and keep it as an untrusted turn, the call with it. Of what memory's own
+        tools bring the ledger keeps no more than that it came: it holds the rest already."""
+        exchange.told(result)
         if exchange.user_turn is None:
             return
+        said, marks = f"{call['name']}({_arguments(call)}):\n{result.text}", {}
+        if call["name"] in self._own:
+            known = result.artifact if isinstance(result.artifact, FromMemory) else None
+            said, marks = known.note if known else f"{call['name']}: failed", {"quotes": True}
         kept = self.memory.observe(
             "tool",
-            f"{call['name']}({_arguments(call)}):\n{result.text}",
+            said,
             namespace=self.namespace,
             session=self.session,
             speaker=call["name"],
             parent_id=exchange.user_turn.id,
-            metadata={"failed": True} if result.status == "error" else {},
+            metadata=marks | ({"failed": True} if result.status == "error" else {}),
         )
         exchange.note([("turn", kept.id)])
 
     def _finish(self, exchange: Exchange, status: TurnStatus) -> None:
-        """Keep the answer as far as it came, with edges to all that stood in its prompt."""
+        """Keep the answer as far as it came, with edges to all that stood in its prompt. An answer in which something
+        was erased isn't kept: the model had it before its eyes."""
         text, kept = exchange.text, None
+        self._thinks |= exchange.begun_inside
         if exchange.user_turn is None:
             self._unkept.append(Said("user", exchange.question))
             if text.strip():
                 self._unkept.append(Said("assistant", text))
-        elif text.strip():
+        elif text.strip() and not exchange.erased:
             kept = self.memory.observe(
                 "assistant",
                 text,
@@ -274,10 +341,14 @@ class Agent:
                 session=self.session,
                 parent_id=exchange.user_turn.id,
                 status=status,
-                metadata={"model": self.label} | ({"quotes": True} if self.model is None else {}),
+                metadata=self._marks(exchange),
             )
             self.memory.record_recalled(kept.id, exchange.stood(), namespace=self.namespace)
         self.last = Answer(text, exchange.recalled(), exchange.user_turn, kept, self.label)
+
+    def _marks(self, exchange: Exchange) -> dict[str, Any]:
+        marks = {"quotes": self.model is None, "reasoned": exchange.reasoned}
+        return {"model": self.label} | {name: True for name, holds in marks.items() if holds}
 
     def _answered(self) -> Answer:
         assert self.last is not None

@@ -6,13 +6,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from agentmem import prompt
 from agentmem.errors import ModelError
 from agentmem.fitting import Draft, Fitted
-from agentmem.models import chat
+from agentmem.models.calling import Calls, Hearing
+from agentmem.models.reasoning import after_reasoning
+from agentmem.tools import FromMemory
 from agentmem.types import Kind, RecallItem, Recollection, Turn
 
 if TYPE_CHECKING:
-    from langchain_core.messages import AIMessageChunk, BaseMessage, ToolCall
+    from langchain_core.messages import AIMessageChunk, BaseMessage, ToolMessage
 
 MAX_STEPS = 8
 """Model calls for one answer: enough for a chain of tools, and an end to a loop of them."""
@@ -32,11 +35,19 @@ class Exchange:
     pieces: list[str] = field(default_factory=list)
     mended: set[str] = field(default_factory=set)
     """What has been mended once in this exchange, and is an error if it comes again."""
+    calls: Calls = field(default_factory=list)
+    """What the model wants done before it goes on."""
+    reasoned: bool = False
+    """Whether the model thought aloud, which is no part of the answer."""
+    begun_inside: bool = False
+    """Whether it did so without the mark that opens it."""
+    erased: set[str] = field(default_factory=set)
+    """Ids of what was erased at the user's word while the answer was under way."""
+    hearing: Hearing | None = None
     _shown: set[str] = field(default_factory=set)
     _beside: dict[tuple[Kind, str], None] = field(default_factory=dict)
     _steps: int = 0
     _before: int = 0
-    _whole: AIMessageChunk | None = None
     _wants_tools: bool = True
     _gap: bool = False
 
@@ -54,8 +65,8 @@ class Exchange:
         return len(self.pieces) == self._before
 
     def recalled(self) -> Recollection:
-        """What was recalled, as far as it stood in a prompt."""
-        items = tuple(item for item in self.recollection.items if item.id in self._shown)
+        """What was recalled, as far as it stood in a prompt and is still there."""
+        items = tuple(item for item in self.recollection.items if item.id in self._shown - self.erased)
         return replace(self.recollection, items=items)
 
     def stood(self) -> list[tuple[Kind, str]]:
@@ -70,11 +81,35 @@ class Exchange:
         """These stand in the prompt besides what was recalled for the question."""
         self._beside.update(dict.fromkeys(records))
 
-    def put(self, fitted: Fitted) -> None:
-        """This is what the model is told next."""
-        self.sent = fitted.messages
+    def put(self, fitted: Fitted, hearing: Hearing) -> None:
+        """This is what the model is told next, and how it is listened to."""
+        self.sent, self.hearing = fitted.messages, hearing
         self.show(fitted.items)
         self.note(("turn", turn) for turn in fitted.turns)
+
+    def told(self, result: ToolMessage) -> None:
+        """A tool's result, for the model: memory's own are quoted already, in others nothing can steer the template."""
+        if not isinstance(result.artifact, FromMemory):
+            self.after.append(result.model_copy(update={"content": prompt.disarmed(result.text)}))
+            return
+        self.after.append(result)
+        self.note(result.artifact.records)
+        if result.artifact.erased:
+            self.drop(result.artifact.erased)
+
+    def drop(self, erased: Iterable[str]) -> None:
+        """What was erased stands in no later prompt of this exchange."""
+        self.erased.update(erased)
+        found = [item for item in self.draft.found if item.id not in self.erased]
+        history = [said for said in self.draft.history if said.id not in self.erased]
+        self.draft = replace(self.draft, found=found, history=history)
+        self.after = [self._without_erased(message) for message in self.after]
+
+    def _without_erased(self, message: BaseMessage) -> BaseMessage:
+        artifact = getattr(message, "artifact", None)
+        if not isinstance(artifact, FromMemory) or not {i for _, i in artifact.records} & self.erased:
+            return message
+        return message.model_copy(update={"content": "(This was erased.)"})
 
     def say(self, text: str) -> Iterator[str]:
         if text:
@@ -96,26 +131,38 @@ class Exchange:
 
     def _begin(self) -> None:
         self._before = len(self.pieces)
-        self._whole = None
         self._gap = bool(self.pieces)
 
     def take(self, chunk: AIMessageChunk) -> Iterator[str]:
-        text = chunk.text
+        assert self.hearing is not None
+        yield from self._go_on(self.hearing.take(chunk))
+
+    def _go_on(self, text: str) -> Iterator[str]:
         if text and self._gap:
             self._gap = False
             yield from self.say("\n\n")
-        self._whole = chunk if self._whole is None else self._whole + chunk
         yield from self.say(text)
 
-    def calls(self) -> list[tuple[ToolCall, str]]:
-        """The tool calls of the answer that just ended, each with what is wrong with it ("": nothing)."""
+    def heard(self) -> Iterator[str]:
+        """The message that just ended: what is left of its text, its calls."""
         from langchain_core.messages import AIMessage
 
-        calls = [] if self._whole is None else chat.tool_calls(self._whole, self._steps)
-        self._wants_tools = bool(calls)
-        if calls and self._whole is not None:
-            self.after.append(AIMessage(self._whole.text, tool_calls=[call for call, _ in calls]))
-        return calls
+        assert self.hearing is not None
+        rest, self.calls = self.hearing.end(self._steps)
+        yield from self._go_on(rest)
+        self.reasoned |= self.hearing.reasoned
+        self._cut_reasoning()
+        self._wants_tools = bool(self.calls)
+        if self.calls:
+            text = "".join(self.pieces[self._before :]).lstrip()
+            self.after.append(AIMessage(text, tool_calls=[call for call, _ in self.calls]))
+
+    def _cut_reasoning(self) -> None:
+        """Reasoning that nothing announced has been shown; it is not kept, and the next answer is listened to so."""
+        answer = after_reasoning("".join(self.pieces[self._before :]))
+        if answer is not None:
+            self.pieces[self._before :] = [answer]
+            self.reasoned = self.begun_inside = True
 
     def close(self) -> Iterator[str]:
         """The end of an answer that would otherwise have none. Raises ModelError for an empty one."""

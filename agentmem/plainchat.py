@@ -71,6 +71,7 @@ class _Chat:
     def run(self) -> None:
         if self.at_terminal:
             self._say("Say something, or /help.")
+            self.agent.confirm = self._confirm
         for line in self._lines():
             if line == "/quit":
                 return
@@ -183,6 +184,11 @@ class _Chat:
         self._say(f"forgotten: {', '.join(counts)}; erased: {receipt.erased}")
         for copy in receipt.copies:
             self._say(f"a copy made earlier is yours to remove: {copy}")
+
+    def _confirm(self, plan: ForgetPlan) -> bool:
+        """Whether the user agrees to what the model proposes to forget."""
+        self._say(f"\n{_preview(plan)}")
+        return self._agreed("Erase these for good? [y/N] ")
 
     def _find(self, rest: str) -> str | None:
         """The id that is meant, or one chosen among memories that hold all these words; None where none was chosen."""

@@ -40,6 +40,12 @@ _SHARE = 4
 """An item takes at most one part in so many of the budget: one long text must not push out all others."""
 _LEAST = 16
 """Tokens below which no line is worth making: its date and its speaker take as many."""
+_OPEN, _CLOSE = "<memory>", "</memory>"
+_TAG = re.compile(r"<(?=[/!?]?[\w|\uff5c])")
+"""What may begin a tag or a control token."""
+_TOKEN = re.compile(r"<(?=[|\uff5c]|/?s>|<SYS>>|/?SYS>>|(?:bos|eos|pad|unk)>|(?:start|end)_of_\w+>)")
+_INST = re.compile(r"\[(?=/?(?:INST|SYSTEM_PROMPT|TOOL_[A-Z]+|AVAILABLE_TOOLS)\])")
+"""What begins a control token of a chat template: in a conversation nobody says these but to steer the template."""
 _MARK = re.compile(r"\[(?=/?[A-Z_]+\])")
 
 
@@ -86,22 +92,41 @@ def _label(text: str) -> str:
     return _escape(text[:_LONGEST_LABEL]).replace("|", "/")
 
 
-def system_prompt(items: Sequence[RecallItem], now: datetime) -> str:
-    """The rules, and the items in time order as quoted data."""
+def block(lines: Iterable[str]) -> str:
+    """Lines of memory as a tool returns them."""
+    return "\n".join([_OPEN, *lines, _CLOSE])
+
+
+def is_block(text: str) -> bool:
+    """Whether a tool's result is quoted line by line already. Only memory's own tools can say so: in what others return
+    no tag is left (`disarmed`)."""
+    return text.startswith(f"{_OPEN}\n") and text.endswith(f"\n{_CLOSE}")
+
+
+def disarmed(text: str) -> str:
+    """A tool's text in which nothing is a tag, a control token or an invisible character; line breaks stay."""
+    text = _MARK.sub("\\\\u005b", _TAG.sub("\\\\u003c", text))
+    return "".join(_code(c) if unicodedata.category(c) in _UNSAFE and c not in "\n\t" else c for c in text)
+
+
+def system_prompt(items: Sequence[RecallItem], now: datetime, section: str = "") -> str:
+    """The rules, the items in time order as quoted data, and a last section on tools where there is one."""
     rules = _RULES.format(today=f"{now:%A, %d %B %Y}")
-    if not items:
-        return f"{rules}\n\n{_NOTHING}"
     lines = "\n".join(memory_line(item) for item in sorted(items, key=lambda item: item.time))
-    return f"{rules}\n\n{_MEMORY.format(lines=lines)}"
+    memory = _MEMORY.format(lines=lines) if items else _NOTHING
+    return "\n\n".join(part for part in (rules, memory, section) if part)
 
 
-def messages(items: Sequence[RecallItem], history: Iterable[Said], question: str, now: datetime) -> list[BaseMessage]:
+def messages(
+    items: Sequence[RecallItem], history: Iterable[Said], question: str, now: datetime, section: str = ""
+) -> list[BaseMessage]:
     """What is sent: the system message, the conversation so far, the question; roles alternate, the user's is first."""
     from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
-    sent: list[BaseMessage] = [SystemMessage(_sendable(system_prompt(items, now)))]
+    sent: list[BaseMessage] = [SystemMessage(_sendable(system_prompt(items, now, section)))]
     for role, text in alternating([*history, ("user", question)]):
-        sent.append(HumanMessage(_sendable(text)) if role == "user" else AIMessage(_sendable(text)))
+        said = _sendable(_TOKEN.sub("\\\\u003c", _INST.sub("\\\\u005b", text)))
+        sent.append(HumanMessage(said) if role == "user" else AIMessage(said))
     return sent
 
 
@@ -112,9 +137,22 @@ def shortened(messages: Sequence[BaseMessage], question: str, longest: int | Non
     if longest is None:
         return list(messages)
     return [
-        m.model_copy(update={"content": excerpt(m.text, question, longest)}) if isinstance(m, ToolMessage) else m
+        m.model_copy(update={"content": _short(m.text, question, longest)}) if isinstance(m, ToolMessage) else m
         for m in messages
     ]
+
+
+def _short(text: str, question: str, longest: int) -> str:
+    """A result cut to a length; of a block whole lines stay, so that every quote is closed."""
+    if not is_block(text):
+        return excerpt(text, question, longest)
+    kept: list[str] = []
+    for line in text.splitlines()[1:-1]:
+        longest -= len(line)
+        if longest < 0:
+            break
+        kept.append(line)
+    return block(kept)
 
 
 def alternating(said: Iterable[Said]) -> list[Said]:

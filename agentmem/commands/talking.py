@@ -50,7 +50,7 @@ def chat(call: Call, model: str | None, base_url: str | None, session: str | Non
 def _chat_plain(call: Call, memory: Memory, session: str | None, private: bool) -> None:
     from agentmem.plainchat import run_plain
 
-    code = run_plain(_agent(call, memory, session, private), sys.stdin, sys.stdout)
+    code = run_plain(_agent(call, memory, session, private, memory_tools="auto"), sys.stdin, sys.stdout)
     raise click.exceptions.Exit(code)
 
 
@@ -96,15 +96,14 @@ def _stream(agent: Agent, text: str) -> None:
     click.echo()
 
 
-def _agent(call: Call, memory: Memory, session: str | None, private: bool) -> Agent:
+def _agent(call: Call, memory: Memory, session: str | None, private: bool, **how: Any) -> Agent:
     from agentmem.agent import Agent, choose_model
 
     chosen: Any = choose_model(call.settings)
     if chosen.notice:
         say(chosen.notice, dim=True, err=True)
-    return Agent(
-        memory, chosen.model, namespace=call.namespace, session=session, private=private, settings=call.settings
-    )
+    known: dict[str, Any] = {"namespace": call.namespace, "settings": call.settings}
+    return Agent(memory, chosen.model, session=session, private=private, **known, **how)
 
 
 def words(given: tuple[str, ...]) -> str:

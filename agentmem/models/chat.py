@@ -53,6 +53,15 @@ def with_tools(model: BaseChatModel, tools: Sequence[BaseTool]) -> Speaker:
         return model.bind_tools(tools)
 
 
+def constraint(model: BaseChatModel, schema: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What binds a model to write JSON under a schema."""
+    wanted = {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": True}}
+    if not hasattr(model, "openai_api_base"):
+        return {"response_format": wanted}
+    # Given as `response_format`, ChatOpenAI would have the answer parsed, and raise for one that was cut off.
+    return {"extra_body": {**(getattr(model, "extra_body", None) or {}), "response_format": wanted}}
+
+
 def stream(model: BaseChatModel, speaker: Speaker, messages: Sequence[BaseMessage]) -> Iterator[AIMessageChunk]:
     """The answer's chunks as they come. Raises ModelError where the model fails or breaks off."""
     with mapped(model), closing(cast(Any, speaker.stream(list(messages)))) as chunks:
@@ -204,6 +213,20 @@ def explain(error: Exception, where: str, model: str) -> str:
     if isinstance(error, NotImplementedError):
         return f"{where} cannot do this: leave out the tools, or use a model that can call them"
     return f"{where} failed: {reason}"
+
+
+def tools_refused(error: ModelError) -> bool:
+    """Whether the server or the model takes no tools, as far as its words tell."""
+    cause = error.__cause__
+    refused = getattr(cause, "status_code", None) in (400, 404, 405, 422, 500, 501)
+    return isinstance(cause, NotImplementedError) or (refused and "tool" in str(cause).lower())
+
+
+def constraint_refused(error: ModelError) -> bool:
+    """Whether the server takes no decoding constraint, as far as its words tell."""
+    said = str(error.__cause__).lower()
+    refused = getattr(error.__cause__, "status_code", None) in (400, 422, 500, 501)
+    return refused and any(word in said for word in ("response_format", "json_schema", "schema", "grammar", "guided"))
 
 
 def was_too_long(error: ModelError) -> bool:

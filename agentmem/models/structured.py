@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from agentmem.errors import ModelError
-from agentmem.models.chat import mapped, untraced
+from agentmem.models.chat import constraint, mapped, untraced
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -87,7 +87,7 @@ class Asker:
         """The answer, and how many calls it took: where it is not known whether the server takes a schema, a refusal
         is followed by the same question without one."""
         try:
-            message = self._invoke(messages, {**limits, **self._constraint(schema, name)})
+            message = self._invoke(messages, {**limits, **constraint(self.model, schema, name)})
         except ModelError as error:
             if self.constrained or not _is_refusal(error):
                 raise
@@ -96,13 +96,6 @@ class Asker:
             return message, 2
         self.constrained = True
         return message, 1
-
-    def _constraint(self, schema: Mapping[str, Any], name: str) -> dict[str, Any]:
-        wanted = {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": True}}
-        if not hasattr(self.model, "openai_api_base"):
-            return {"response_format": wanted}
-        # Given as `response_format`, ChatOpenAI would have the answer parsed, and raise for one that was cut off.
-        return {"extra_body": {**(getattr(self.model, "extra_body", None) or {}), "response_format": wanted}}
 
     def _invoke(self, messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> AIMessage:
         with mapped(self.model), untraced():

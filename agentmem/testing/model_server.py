@@ -38,9 +38,10 @@ def count(request: Mapping[str, Any]) -> int:
 class ModelServer:
     """Answers chat completions from a script, one step a call, the last one over and over; streams word by word.
 
-    A step is a text, an AIMessage (`fake_model.tool_call` makes one that calls a tool), a Refusal, or a function from
-    the request's body to one of them. `window` is its `max_model_len` in tokens as `count` has them (None: it names
-    none, and has no /tokenize); longer prompts are refused in vLLM's words. Without a `parser` it refuses tools.
+    A step is a text, an AIMessage (`fake_model.tool_call` makes one that calls a tool; `reasoning_content` among its
+    `additional_kwargs` is sent apart), a Refusal, or a function from the request's body to one of them. `window` is its
+    `max_model_len` in tokens as `count` has them (None: it names none, and has no /tokenize); longer prompts are
+    refused in vLLM's words. Without a `parser` it refuses tools.
     `requests` holds path and body of each POST.
 
         with ModelServer(["Hello."]) as server:
@@ -138,6 +139,8 @@ def _handler(server: ModelServer) -> type[BaseHTTPRequestHandler]:
 def _events(said: AIMessage, model: str) -> Iterator[bytes]:
     """An answer as a stream of server-sent events."""
     yield _event({"role": "assistant", "content": ""}, model)
+    if thought := said.additional_kwargs.get("reasoning_content"):
+        yield _event({"reasoning_content": thought, "reasoning": thought}, model)
     for word in re.findall(r"\S+\s*|\s+", said.text):
         yield _event({"content": word}, model)
     for number, call in enumerate(said.tool_calls):

@@ -14,8 +14,8 @@ HEAVY = {"torch", "transformers", "sentence_transformers", "faiss", "textual", "
          "openai", "pydantic", "pydantic_settings", "sqlite_utils", "scipy", "sklearn"}  # fmt: skip
 
 # What stands above the memory: nothing of the memory itself knows it.
-ABOVE = {"prompt", "models", "fitting", "exchange", "agent", "evals", "doctor", "integrations", "plainchat", "commands",
-         "cli", "__main__", "thinking", "serving"}  # fmt: skip
+ABOVE = {"prompt", "models", "fitting", "exchange", "tools", "agent", "evals", "doctor", "integrations", "plainchat",
+         "commands", "cli", "__main__", "thinking", "serving"}  # fmt: skip
 FLOOR: dict[str, set[str]] = {"types": set(), "errors": set(), "interfaces": {"types"}}
 
 

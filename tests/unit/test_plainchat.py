@@ -16,7 +16,7 @@ import pytest
 from agentmem.agent import Agent
 from agentmem.memory import Memory
 from agentmem.plainchat import run_plain
-from agentmem.testing.fake_model import FakeChatModel
+from agentmem.testing.fake_model import FakeChatModel, tool_call
 
 NS = ("ada",)
 
@@ -211,3 +211,23 @@ def test_ctrl_c_at_the_prompt_of_a_pipe_ends_quietly(tmp_path: Path) -> None:
     _, said = process.communicate(timeout=60)
     assert process.returncode in (0, 130)
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(("said", "left"), [("y", 0), ("", 1)])
+def test_at_a_terminal_the_user_is_asked_before_the_model_may_forget(memory: Memory, said: str, left: int) -> None:
+    turn = memory.observe("user", "My boat is called Pequod.", namespace=NS)
+    model = FakeChatModel([["Let me see. ", tool_call("forget_memory", ids=[turn.id])], "So be it."])
+    out = Terminal()
+    agent = Agent(memory, model, namespace=NS, memory_tools="auto")
+    run_plain(agent, Terminal("Get rid of that ship.\n", f"{said}\n"), out)
+    assert "Let me see. \ngoes: My boat is called Pequod.\nErase these for good? [y/N] " in out.getvalue()
+    assert len([t for t in memory.turns(namespace=NS) if "Pequod" in t.text]) == left
+
+
+def test_in_a_pipe_the_model_cannot_have_anything_erased(memory: Memory) -> None:
+    turn = memory.observe("user", "My boat is called Pequod.", namespace=NS)
+    model = FakeChatModel([tool_call("forget_memory", ids=[turn.id]), "Type it.", "Yes?"])
+    agent = Agent(memory, model, namespace=NS, memory_tools="auto")
+    run_plain(agent, io.StringIO("Get rid of that ship.\ny\n"), io.StringIO())
+    assert memory.get_turn(turn.id, namespace=NS) == turn
+    assert model.requests[2][-1].text == "y", "the next line is the next thing said"

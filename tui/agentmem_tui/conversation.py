@@ -94,6 +94,7 @@ class Conversation:
                     self.chosen.model,
                     namespace=self.namespace,
                     session=self.session,
+                    memory_tools="auto",
                     private=self._private,
                     settings=self._settings,
                 )
