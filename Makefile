@@ -82,15 +82,15 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing agentmem and its development tools into .venv (once; a minute or more)…"
 	@$(PIP) -e '.[dev]' && touch $(VENV)/.base $@
 
-# The other stores have an environment of their own: their pins are not agentmem's. One that cannot be installed is a
-# column that says so.
+# The other stores have an environment of their own: their pins are not agentmem's. Where they cannot all be installed,
+# they are one by one, and one that cannot is a column that says so.
 $(PEERS)/.done: benchmarks/peers/requirements.txt $(VENV)/.base
 	@echo "Installing the stores to compare with into $(PEERS) (once; a minute or more)…"
 	@$(RUN) -m venv --clear $(PEERS)
-	@while read -r wanted; do \
-	  case "$$wanted" in "#"*) ;; *) $(PEERS)/bin/python -m pip --disable-pip-version-check install -qq \
-	    -c benchmarks/peers/requirements.txt "$$wanted" || echo "$$wanted could not be installed" >&2 ;; esac; \
-	done < benchmarks/peers/requirements.txt
+	@install() { $(PEERS)/bin/python -m pip --disable-pip-version-check install -qq -c $< "$$@"; }; \
+	install -r $< || while read -r wanted; do \
+	  case "$$wanted" in "#"*) ;; *) install "$$wanted" || echo "$$wanted could not be installed" >&2 ;; esac; \
+	done < $<
 	@touch $@
 
 # vLLM has an environment of its own: it pins torch exactly. Its package comes without what it requires, which is in the

@@ -60,14 +60,15 @@ def record_identity(writer: Writer, identity: EmbedderIdentity) -> None:
     writer.set_meta("embedder_digest", identity.digest)
 
 
-def check_identity(reader: Reader, identity: EmbedderIdentity) -> None:
-    """Raises EmbedderMismatchError where the store's vectors came from another embedder."""
+def check_identity(reader: Reader, identity: EmbedderIdentity) -> EmbedderIdentity | None:
+    """What `identity_of` says. Raises EmbedderMismatchError where the store's vectors came from another embedder."""
     stored = identity_of(reader)
     if stored is not None and stored != identity:
         raise EmbedderMismatchError(
             f"the store's vectors come from {_named(stored)}, not from {_named(identity)}: "
             "set `embedder` back to it, or run `agentmem reindex`"
         )
+    return stored
 
 
 def encode(embedder: Embedder, texts: Sequence[str]) -> Matrix:
@@ -245,8 +246,7 @@ class EmbedQueue:
             self._retry_singly(embedder, jobs, error)
             return
         with self._backend.write() as writer:
-            check_identity(writer, embedder.identity)
-            if identity_of(writer) is None:
+            if check_identity(writer, embedder.identity) is None:
                 record_identity(writer, embedder.identity)
             # A summary may have been replaced or erased meanwhile; another text never changes.
             still = _texts(writer, kind, ids, namespace) if kind == "chunk" else texts

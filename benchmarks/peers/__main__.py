@@ -1,7 +1,8 @@
 """agentmem beside other memories and vector stores: same texts, same vectors, one run. `make bench-peers`.
 
 "agentmem" adds as the others do: when an add returns, the item is found by its vector. "agentmem, behind" adds as an
-agent does: the turn is safe and found by its words, and its vector follows.
+agent does: the turn is safe and found by its words, and its vector follows. "agentmem, dense" searches by the vectors
+alone, over the same index: what the others do, and what the rest of a recall is worth beside it.
 
 Each store runs in processes of its own, in the environment where it is installed; one that is missing or fails is a
 row that says why. Nothing leaves the machine, and no store is given an embedder: vectors are made beforehand.
@@ -28,6 +29,7 @@ _ADAPTERS = "benchmarks.peers.adapters"
 OURS = {
     "agentmem": f"{_ADAPTERS}.agentmem_store:AgentmemStore",
     "agentmem, behind": f"{_ADAPTERS}.agentmem_store:AgentmemBehindStore",
+    "agentmem, dense": f"{_ADAPTERS}.agentmem_store:AgentmemDenseStore",
 }
 PEERS = {
     "mem0 + FAISS": f"{_ADAPTERS}.mem0_store:Mem0FaissStore",

@@ -48,15 +48,15 @@ COLUMNS = (
         _whole,
         True,
         "each turn gets its place in a chunk, a line in the change log, a check for having been ingested before and a "
-        "job for its vector, in Python",
+        "job for its vector, in Python, and its vector comes in a second transaction",
     ),
     Column(
         "p50",
         "p50 ms",
         _two,
         False,
-        "recall fuses many signals (words, neighbours, chunks, sessions, speakers) and says why, where "
-        "a vector store scans or walks a graph once",
+        "recall fuses many signals (words, neighbours, chunks, sessions, speakers) and says why, where a vector store "
+        "scans or walks a graph once; `agentmem, dense` does that too, and evidence@10 says what the rest buys",
     ),
     Column("p99", "p99 ms", _two, False, "as for p50"),
     Column(
@@ -64,7 +64,7 @@ COLUMNS = (
         "cosine@10",
         _two,
         True,
-        "recall does not rank by the cosine alone; its dense stage is an exact scan",
+        "recall does not rank by the cosine alone; its dense stage, `agentmem, dense`, is an exact scan",
     ),
     Column("evidence", "evidence@10", _two, True, ""),
     Column(
@@ -76,8 +76,21 @@ COLUMNS = (
         "unlink a row and leave its text readable",
     ),
     Column("readable", "left", _two, False, ""),
-    Column("first", "first s", _two, False, "Python's imports, and a read of turns and vectors; not profiled"),
-    Column("megabytes", "MB", _one, False, "a turn has its id, times, place, change log and edges beside its text"),
+    Column(
+        "first",
+        "first s",
+        _two,
+        False,
+        "imports (numpy and agentmem), and every turn read and stemmed, since words and vectors are held in RAM",
+    ),
+    Column(
+        "megabytes",
+        "MB",
+        _one,
+        False,
+        "a vector is 1.5 kB of a turn's 3; the rest is its JSON, its keyed digests, three indexes, its lines in the "
+        "change log, and pages that two vectors do not fill",
+    ),
     Column("survived", "kills", str, True, ""),
 )
 

@@ -28,6 +28,12 @@ def measured(peers: Sequence[Peer], corpus: Corpus, place: Path) -> list[Row]:
     return compare([Bench(peer, corpus, place / peer.name, rounds=1) for peer in peers], print, starts=1)
 
 
+def test_the_dense_stage_alone_is_the_exact_scan(corpus: Corpus, tmp_path: Path) -> None:
+    dense = measured([Peer("dense", OURS["agentmem, dense"])], corpus, tmp_path)[0]
+    assert dense.error == ""
+    assert dense.figures["exact"] == 1
+
+
 def test_it_runs_from_the_corpus_to_the_table(corpus: Corpus, tmp_path: Path) -> None:
     peers = [Peer("agentmem", OURS["agentmem"]), TINY, Peer("absent", TINY.adapter, Path("no-such-python"))]
     own, tiny, absent = measured(peers, corpus, tmp_path)

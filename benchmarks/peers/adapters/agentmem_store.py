@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import agentmem
+from agentmem.cache import NamespaceCache
 from agentmem.config import Settings
 from agentmem.interfaces import EmbedderIdentity, Matrix
 from agentmem.memory import Memory
@@ -79,6 +80,24 @@ class AgentmemBehindStore(AgentmemStore):
 
     def add(self, item: Item) -> None:
         self.observe(item)
+
+
+class AgentmemDenseStore(AgentmemStore):
+    """The dense stage alone, of the same index: what the vectors find by themselves, as the other stores search."""
+
+    def __init__(self, folder: Path, vectors: Mapping[str, Vector], dimension: int) -> None:
+        super().__init__(folder, vectors, dimension)
+        self._cache = NamespaceCache(NAMESPACE)
+
+    def search(self, query: str, k: int) -> list[str]:
+        import numpy as np
+
+        asked = np.frombuffer(self.vectors[query], np.float32)
+        with self.memory.backend.read() as reader:
+            self._cache.refresh(reader)
+            docs, _ = self._cache.vectors.search(asked, k)
+            ids = [self._cache.ids[doc] for doc in docs.tolist()]
+            return [str(turn.external_id) for turn in reader.get("turn", ids, namespace=NAMESPACE)]
 
 
 def _new_turn(item: Item) -> NewTurn:
