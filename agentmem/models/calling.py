@@ -281,7 +281,8 @@ def _call(value: Mapping[str, Any] | None, text: str, step: int) -> tuple[ToolCa
         return _tool_call(named[1] if named else "", {}, step), "the reply is not valid JSON"
     arguments = value.get("arguments")
     fault = "" if isinstance(arguments, dict) else "the arguments are not a JSON object"
-    return _tool_call(str(value.get("tool") or ""), arguments if isinstance(arguments, dict) else {}, step), fault
+    sound = chat.whole_characters(arguments) if isinstance(arguments, dict) else {}
+    return _tool_call(str(value.get("tool") or ""), sound, step), fault
 
 
 def _tool_call(name: str, arguments: dict[str, Any], step: int) -> ToolCall:

@@ -130,7 +130,14 @@ def _parsed(text: str | None) -> tuple[dict[str, Any], str]:
         return {}, "the arguments are not valid JSON"
     if not isinstance(arguments, dict):
         return {}, "the arguments are not a JSON object"
-    return arguments, ""
+    return whole_characters(arguments), ""
+
+
+def whole_characters(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments without halves of characters: JSON can escape them, and nothing can send them back."""
+    written = json.dumps(arguments, ensure_ascii=False)
+    sound: dict[str, Any] = json.loads(written.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    return sound
 
 
 def run_tool(tools: Mapping[str, BaseTool], call: ToolCall) -> ToolMessage:

@@ -56,6 +56,12 @@ class ModelServer:
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     url: str = ""
 
+    def begin(self, script: Sequence[Step]) -> None:
+        """Go on with another script, as if nothing had been asked."""
+        self.script = script
+        self.requests.clear()
+        self._answered = 0
+
     def __enter__(self) -> Self:
         self._answered = 0
         self._lock = threading.Lock()
