@@ -42,6 +42,9 @@ PEERS = {
 
 
 def stores(python: Path) -> list[Peer]:
+    """All, the others under `python`, whose children work in a folder of their own. Not resolved: a link to Python is
+    what makes a virtual environment."""
+    python = python.absolute()
     ours = [Peer(name, adapter) for name, adapter in OURS.items()]
     return ours + [Peer(name, adapter, python) for name, adapter in PEERS.items()]
 

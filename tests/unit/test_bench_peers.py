@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks.peers.__main__ import OURS, PEERS
+from benchmarks.peers.__main__ import OURS, PEERS, stores
 from benchmarks.peers.corpus import synthetic
 from benchmarks.peers.measure import Bench, Peer, Row, compare, traced
 from benchmarks.peers.protocol import Corpus
@@ -70,6 +70,12 @@ def test_a_trace_tells_which_files_were_not_synced(tmp_path: Path) -> None:
     assert traced(synced, store) == {"durable": True, "syncs": 1.0, "unsynced": []}
     one_more = [*synced, f"1 write(6<{store}/.tmpAb3>, z", f"1 fsync(9<{mark}>)"]
     assert traced(one_more, store) == {"durable": False, "syncs": 0.5, "unsynced": [".tmp…"]}
+
+
+def test_the_peers_python_may_be_named_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make bench-peers` does: children work elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    assert {peer.python for peer in stores(Path("venv/bin/python"))[len(OURS) :]} == {tmp_path / "venv/bin/python"}
 
 
 def test_every_adapter_is_there(repository: Path) -> None:
