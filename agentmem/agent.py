@@ -68,7 +68,8 @@ class Agent:
     whether they agree; without it the model can only tell them how to forget.
     `session` names the conversation to go on with; None begins a new one. While `private` is set, the agent recalls but
     writes nothing. `last` is the latest answer. `wait` is how many seconds a recall waits for the embedder while that
-    is still coming up (None: until it is): by default long enough for the bundled one, and no more.
+    is still coming up (None: until it is): by default long enough for the bundled one, and no more. With `think` (None:
+    as the settings have it) the model draws thoughts from each exchange behind the answer.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Agent:
         confirm: Confirm | None = None,
         private: bool = False,
         settings: Settings | None = None,
+        think: bool | None = None,
     ) -> None:
         self.memory = memory
         self.model = model
@@ -98,6 +100,8 @@ class Agent:
         self._only_native = memory_tools == "auto"
         self._calling: Calling = Native()
         self._thinks = False
+        wanted = self._settings.think if think is None else think
+        self._thinker = memory.thinker(model) if model is not None and wanted else None
         self._private = private
         self._unkept: list[Said] = []
         self._window = None if model is None else Window(model)
@@ -225,7 +229,8 @@ class Agent:
         said = [] if self.model is None else self._said()
         kept = None
         if not self._private:
-            kept = self.memory.observe("user", text, namespace=self.namespace, session=self.session)
+            thinks = self._thinker is not None
+            kept = self.memory.observe("user", text, namespace=self.namespace, session=self.session, think=thinks)
         self._answering = kept
         wanted, budget = self._settings.recall_items, self._settings.prompt_budget_tokens
         found = self._find(text[:_LONGEST_QUERY], wanted + len(said) + 1)
@@ -342,8 +347,10 @@ class Agent:
                 parent_id=exchange.user_turn.id,
                 status=status,
                 metadata=self._marks(exchange),
+                recalled=exchange.stood(),
             )
-            self.memory.record_recalled(kept.id, exchange.stood(), namespace=self.namespace)
+            if self._thinker is not None:
+                self._thinker.wake()
         self.last = Answer(text, exchange.recalled(), exchange.user_turn, kept, self.label)
 
     def _marks(self, exchange: Exchange) -> dict[str, Any]:

@@ -63,7 +63,8 @@ class Settings:
     """All settings with their defaults. `load_settings` reads and checks them.
 
     `store` is a path or a URL; `retention_days` is the age at which turns are forgotten, None never; `chunk_turns` is
-    the number of turns that close a chunk; `api_key` goes to the model server at `base_url` and is never shown.
+    the number of turns that close a chunk; `think` has a model think about each exchange behind its answer; `api_key`
+    goes to the model server at `base_url` and is never shown.
     """
 
     store: Annotated[str, BeforeValidator(_store)] = field(default_factory=default_store)
@@ -79,6 +80,7 @@ class Settings:
     index: str = "auto"
     recall_items: Annotated[int, Field(ge=1, le=1000)] = 10
     prompt_budget_tokens: Annotated[int, Field(ge=100)] = 1500
+    think: bool = True
     chunk_turns: Annotated[int, Field(ge=2, le=1000)] = 8
     retention_days: Annotated[float | None, Field(gt=0)] = None
     busy_timeout_seconds: Annotated[float, Field(ge=0)] = 30.0

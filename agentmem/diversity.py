@@ -12,7 +12,6 @@ that the two do not share include a number, a name (any capitalised word) or a n
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.cache import NamespaceCache
-from agentmem.text import STOP_WORDS, words
 from agentmem.types import Signal
+from agentmem.wording import Wording
 
 Scores = NDArray[np.float32]
 
@@ -40,14 +39,6 @@ STRENGTH = 3.0
 _BEST = 20
 _WORTH_READING = 0.25
 """Of a whole repetition: what comes to less moves nothing."""
-_WORD = re.compile(r"[^\W_]+")
-_TELLING_TEXT = """
-    not no never none nobody nothing nowhere neither nor without cannot hardly
-    one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
-    nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million half quarter double twice
-    once first second third fourth fifth last
-"""
-_TELLING = frozenset(_TELLING_TEXT.split())
 Read = Callable[[Sequence[int]], Mapping[int, str]]
 
 
@@ -118,7 +109,7 @@ def _likeness(cache: NamespaceCache, docs: Sequence[int], read: Read) -> Scores:
     unlike = [pair for pair in pairs if held[pair[0]] != held[pair[1]]]
     worth = [pair for pair in unlike if _in_common(held, *pair) * near[pair] >= _WORTH_READING]
     texts = read(sorted({docs[at] for pair in worth for at in pair}))
-    said = {doc: _Said(text) for doc, text in texts.items()}
+    said = {doc: Wording(text) for doc, text in texts.items()}
     for row, column in set(unlike) - set(worth):
         near[row, column] = near[column, row] = 0
     for row, column in worth:
@@ -131,19 +122,3 @@ def _likeness(cache: NamespaceCache, docs: Sequence[int], read: Read) -> Scores:
 def _in_common(held: Sequence[frozenset[int]], one: int, other: int) -> float:
     """The share of the shorter one's terms that the other has too: what is low needs no look at the texts."""
     return len(held[one] & held[other]) / (min(len(held[one]), len(held[other])) or 1)
-
-
-class _Said:
-    """A text's words, and those of them in which a difference matters."""
-
-    def __init__(self, text: str) -> None:
-        self.words = frozenset(words(text))
-        self._counted = self.words - STOP_WORDS
-        capitalised = {word for found in _WORD.findall(text) if found != found.lower() for word in words(found)}
-        self._telling = (capitalised - STOP_WORDS) | {w for w in self.words if w in _TELLING or w[0].isdigit()}
-
-    def share_in(self, other: _Said) -> float:
-        """The share of its words that another text holds too; 0 where they differ in a telling one."""
-        if (self.words ^ other.words) & (self._telling | other._telling):
-            return 0.0
-        return len(self._counted & other._counted) / (len(self._counted) or 1)

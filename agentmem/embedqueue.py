@@ -11,14 +11,14 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from agentmem.errors import AgentmemError, EmbedderError, EmbedderMismatchError, StoreClosedError
 from agentmem.interfaces import Backend, Embedder, EmbedderIdentity, Matrix, Reader, Writer
-from agentmem.ledger import embed_job
+from agentmem.ledger import change_jobs, embed_job
 from agentmem.types import Edge, Job, Kind, Namespace
+from agentmem.worker import Worker
 
 if TYPE_CHECKING:
     from agentmem.recall import RecallEngine
@@ -112,25 +112,20 @@ class EmbedQueue:
         self._lock = threading.Lock()
         self._loaded = threading.Event()
         self._working = threading.Lock()
-        self._wake = threading.Event()
-        self._stopping = threading.Event()
+        self._worker = Worker("embedding", self._work_on, gather=_GATHER_SECONDS, begin=self._bring_up)
         self._flushing = 0
-        self._thread: threading.Thread | None = None
         self._embedder: Embedder | None = None
         self.state: State = "off" if load is None else "idle"
         self.error: AgentmemError | None = None
 
     def wake(self) -> None:
         """There is work: start the worker where there is none."""
-        if self._load is None or self._stopping.is_set():
+        if self._load is None or self._worker.stopping.is_set():
             return
         with self._lock:
-            if self._thread is None:
-                if self.state == "idle":
-                    self.state = "loading"
-                self._thread = threading.Thread(target=self._run, name="agentmem-embed", daemon=True)
-                self._thread.start()
-        self._wake.set()
+            if self.state == "idle":
+                self.state = "loading"
+        self._worker.wake()
 
     def embedder(self, wait: float | None = None) -> Embedder | None:
         """The embedder, waiting for it at most `wait` seconds (None: until it is up); None where there is none in time.
@@ -160,7 +155,7 @@ class EmbedQueue:
         finally:
             with self._lock:
                 self._flushing -= 1
-            self._wake.set()
+            self.wake()
 
     def _flush(self, progress: Progress | None) -> int:
         done, waiting = 0, self._waiting()
@@ -171,8 +166,8 @@ class EmbedQueue:
                 waiting = self._waiting()
             if waiting and not step:
                 # Another process holds the rest on a lease.
-                self._stopping.wait(0.05)
-            if self._stopping.is_set():
+                self._worker.stopping.wait(0.05)
+            if self._worker.stopping.is_set():
                 raise StoreClosedError("the memory was closed while it was embedding: the rest stays in the queue")
         return done
 
@@ -229,10 +224,7 @@ class EmbedQueue:
     def _release(self, jobs: Sequence[Job]) -> None:
         """Give back what was interrupted, so that whoever goes on need not wait for the lease to run out."""
         with suppress(AgentmemError), self._backend.write() as writer:
-            for job in jobs:
-                writer.replace(
-                    replace(left, lease_until=None) for left in writer.get("job", [job.id], namespace=job.namespace)
-                )
+            change_jobs(writer, jobs, lease_until=None)
 
     def _embed(self, embedder: Embedder, jobs: Sequence[Job]) -> None:
         """Embed records of one namespace and kind, and take their jobs off the queue in the same transaction."""
@@ -262,10 +254,9 @@ class EmbedQueue:
             for job in jobs:
                 self._embed(embedder, [job])
             return
-        parked = replace(jobs[0], state="parked", reason=str(error), lease_until=None)
         with self._backend.write() as writer:
             # Another process may have embedded it meanwhile.
-            writer.replace(parked for _ in writer.get("job", [parked.id], namespace=parked.namespace))
+            change_jobs(writer, jobs, state="parked", reason=str(error), lease_until=None)
 
     def _link_similar(self, ids: Sequence[str], vectors: Matrix, namespace: Namespace) -> None:
         edges: list[Edge] = []
@@ -282,21 +273,9 @@ class EmbedQueue:
                 live = {thought.id for thought in ends if thought.state == "live"}
                 writer.link((e for e in edges if {e.child, e.parent} <= live), namespace=namespace)
 
-    def _run(self) -> None:
-        if not self._bring_up():
-            return
-        while not self._stopping.is_set():
-            self._wake.wait()
-            self._stopping.wait(_GATHER_SECONDS)
-            self._wake.clear()
-            try:
-                while not self._stopping.is_set() and not self._flushing and self.work(_BATCH):
-                    pass
-            except StoreClosedError:
-                return
-            except AgentmemError as error:
-                # The jobs stay queued: the next wake, flush or process takes them up again.
-                _log.warning("embedding paused: %s", error)
+    def _work_on(self) -> bool:
+        """What the worker does when woken: a batch, unless a flush does it. Whether there may be more."""
+        return not self._flushing and self.work(_BATCH) > 0
 
     def _bring_up(self) -> bool:
         try:
@@ -337,16 +316,11 @@ class EmbedQueue:
         """The store's vectors are this embedder's now: begin again where a mismatch had stopped."""
         self.error, self.state = None, "ready"
         self._loaded.set()
-        with self._lock:
-            if self._thread is not None and not self._thread.is_alive():
-                self._thread = None
+        self._worker.revive()
 
     def close(self) -> None:
         """Stop the worker after its batch; what waits stays in the queue."""
-        self._stopping.set()
-        self._wake.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+        self._worker.close()
 
 
 class _Shifted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any, TypeAlias, get_args
 
@@ -15,7 +15,9 @@ from agentmem.ids import new_id
 from agentmem.interfaces import Reader, Writer
 from agentmem.types import (
     Chunk,
+    Edge,
     Job,
+    Kind,
     Namespace,
     NewTurn,
     Observed,
@@ -31,6 +33,10 @@ _FIELDS = tuple(f.name for f in fields(NewTurn))
 _ALLOWED = {"role": get_args(Role), "status": get_args(TurnStatus), "precision": get_args(Precision)}
 _Origin: TypeAlias = tuple[str | None, str | None]
 """A turn's source and its id there."""
+THINK = "think"
+"""The task of thinking about an exchange; its target is the user's turn."""
+_ANSWERED_WITHIN = timedelta(minutes=5)
+"""For so long thinking waits for an answer to the turn: then it is taken to have none."""
 
 
 def as_parts(content: str | Sequence[Part]) -> tuple[Part, ...]:
@@ -86,19 +92,22 @@ def is_empty(new: NewTurn) -> bool:
 class Appender:
     """Appends turns to one namespace within a write transaction, remembering where each session stands.
 
-    What was appended is in the transaction after `finish`: records written together take half the time.
+    What was appended is in the transaction after `finish`: records written together take half the time. With `think`,
+    each turn of a user's is queued to be thought about, once it is answered or nobody has for a while.
     """
 
     writer: Writer
     namespace: Namespace
     now: datetime
     chunk_turns: int
+    think: bool = False
     _next: dict[str, int] = field(default_factory=dict)
     _latest: dict[str, Chunk | None] = field(default_factory=dict)
     _opened: dict[str, Chunk] = field(default_factory=dict)
     _closed: dict[str, Chunk] = field(default_factory=dict)
     _stored_open: list[Chunk] | None = None
     _waiting: list[Turn | Job] = field(default_factory=list)
+    _answered: list[str] = field(default_factory=list)
 
     def append(self, new: NewTurn) -> Turn:
         """Add one turn, its place in a chunk, and its `embed` job."""
@@ -108,6 +117,13 @@ class Appender:
         given["occurred_at"] = new.occurred_at or self.now
         turn = Turn(**given, id=new_id(), namespace=self.namespace, seq=seq, recorded_at=self.now)
         self._waiting += (turn, embed_job("turn", turn.id, namespace=self.namespace, now=self.now))
+        if self.think and turn.role == "user":
+            later = self.now + _ANSWERED_WITHIN
+            self._waiting.append(
+                new_job(THINK, "turn", turn.id, namespace=self.namespace, now=self.now, run_after=later)
+            )
+        elif turn.role == "assistant" and turn.parent_id is not None:
+            self._answered.append(turn.parent_id)
         return turn
 
     def finish(self) -> None:
@@ -115,8 +131,12 @@ class Appender:
         if self._closed:
             self.writer.replace(self._closed.values())
         self.writer.add([*self._opened.values(), *self._waiting])
+        if self._answered:
+            where = {"target": tuple(self._answered), "task": THINK}
+            due = list(self.writer.select("job", namespace=self.namespace, where=where))
+            change_jobs(self.writer, due, run_after=self.now)
         self._stored_open = None
-        for written in (self._opened, self._closed, self._waiting):
+        for written in (self._opened, self._closed, self._waiting, self._answered):
             written.clear()
 
     def _take_seq(self, session: str) -> int:
@@ -192,9 +212,34 @@ def drop_jobs(writer: Writer, targets: Sequence[str], *, namespace: Namespace) -
     writer.remove("job", [job.id for job in jobs], namespace=namespace)
 
 
+def link_recalled(writer: Writer, answer_id: str, items: Sequence[tuple[Kind, str]], *, namespace: Namespace) -> None:
+    """Edges from an answer to what stood in its prompt, as far as it is there."""
+    named: list[tuple[Kind, str]] = [("turn", answer_id), *items] if items else []
+    ids = {kind: [i for k, i in named if k == kind] for kind, _ in named}
+    there = {record.id for kind in ids for record in writer.get(kind, ids[kind], namespace=namespace)}
+    edges = (Edge("turn", answer_id, kind, i, "recalled") for kind, i in items if {i, answer_id} <= there)
+    writer.link(edges, namespace=namespace)
+
+
+def change_jobs(writer: Writer, jobs: Iterable[Job], **changes: Any) -> None:
+    """Give jobs other values, those of them that are still there."""
+    for job in jobs:
+        writer.replace(replace(left, **changes) for left in writer.get("job", [job.id], namespace=job.namespace))
+
+
 def embed_job(kind: str, target: str, *, namespace: Namespace, now: datetime) -> Job:
+    return new_job("embed", kind, target, namespace=namespace, run_after=now, now=now)
+
+
+def new_job(task: str, kind: str, target: str, *, namespace: Namespace, now: datetime, run_after: datetime) -> Job:
     return Job(
-        id=new_id(), namespace=namespace, task="embed", target_kind=kind, target=target, recorded_at=now, run_after=now
+        id=new_id(),
+        namespace=namespace,
+        task=task,
+        target_kind=kind,
+        target=target,
+        recorded_at=now,
+        run_after=run_after,
     )
 
 

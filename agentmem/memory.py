@@ -7,6 +7,7 @@ Every method wants the namespace that it works in, a tuple of strings. Methods a
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -27,7 +28,6 @@ from agentmem.interfaces import Backend, Clock, Embedder, Writer
 from agentmem.namespaces import check_namespace
 from agentmem.types import (
     Chunk,
-    Edge,
     ForgetPlan,
     History,
     Inserted,
@@ -52,7 +52,10 @@ from agentmem.types import (
 )
 
 if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
     from agentmem.fusion import Weights
+    from agentmem.thinking.thinker import Thinker
 
 _log = logging.getLogger(__name__)
 _BATCH = 500
@@ -92,6 +95,8 @@ class Memory:
         self._queue = EmbedQueue(self.backend, self._engine, self._loader(embedder))
         self._search = Search(self.backend, self._engine, self._queue, self.settings)
         self._closed = False
+        self._thinking = threading.Lock()
+        self._thinker: Thinker | None = None
         self._erasure = Erasure(self.backend, clock)
         self._erasure.finish()
 
@@ -124,6 +129,8 @@ class Memory:
         if self._closed:
             return
         self._closed = True
+        if self._thinker is not None:
+            self._thinker.close()
         self._engine.builder.close()
         self._queue.close()
         self._erasure.finish()
@@ -147,10 +154,14 @@ class Memory:
         parent_id: str | None = None,
         status: TurnStatus = "complete",
         metadata: Mapping[str, Any] | None = None,
+        recalled: Sequence[tuple[Kind, str]] = (),
+        think: bool = False,
     ) -> Turn:
         """Append one turn to the ledger; it is durable when this returns, and searchable by its words.
 
-        A turn known by (source, external_id) is returned as it is. Raises InputError for an empty or malformed turn,
+        `recalled` is what stood in the prompt of an answer (see `record_recalled`). With `think` a user's turn is
+        queued to be thought about (see `thinker`) when the answer that names it as its `parent_id` is there. A turn
+        known by (source, external_id) is returned as it is. Raises InputError for an empty or malformed turn,
         ConflictError for one that was forgotten.
         """
         new = NewTurn(
@@ -169,17 +180,18 @@ class Memory:
         )
         checked = ledger.check_turn(new)
         with self.backend.write() as writer:
-            turn = ledger.append_one(self._appender(writer, namespace), checked)
+            turn = ledger.append_one(self._appender(writer, namespace, think), checked)
+            ledger.link_recalled(writer, turn.id, recalled, namespace=turn.namespace)
         self._queue.wake()
         return turn
 
-    def observe_many(self, turns: Iterable[NewTurn], *, namespace: Namespace) -> Observed:
+    def observe_many(self, turns: Iterable[NewTurn], *, namespace: Namespace, think: bool = False) -> Observed:
         """Append many turns, 500 a transaction; what is empty, forgotten or known (by source and id) is counted."""
         counts: list[Observed] = []
         pending = iter(turns)
         while batch := list(islice(pending, _BATCH)):
             with self.backend.write() as writer:
-                counts.append(ledger.append_all(self._appender(writer, namespace), batch))
+                counts.append(ledger.append_all(self._appender(writer, namespace, think), batch))
         self._queue.wake()
         return Observed(
             added=tuple(chain.from_iterable(c.added for c in counts)),
@@ -188,8 +200,8 @@ class Memory:
             empty=sum(c.empty for c in counts),
         )
 
-    def _appender(self, writer: Writer, namespace: Namespace) -> ledger.Appender:
-        return ledger.Appender(writer, check_namespace(namespace), self._clock(), self.settings.chunk_turns)
+    def _appender(self, writer: Writer, namespace: Namespace, think: bool) -> ledger.Appender:
+        return ledger.Appender(writer, check_namespace(namespace), self._clock(), self.settings.chunk_turns, think)
 
     def set_status(self, turn_id: str, status: TurnStatus, *, namespace: Namespace) -> Turn:
         """Mark a turn as complete, cancelled or superseded; its content stays."""
@@ -205,12 +217,8 @@ class Memory:
 
         What is not there (forgotten meanwhile, or of another namespace) is passed over.
         """
-        namespace, named = check_namespace(namespace), [("turn", answer_id), *items]
         with self.backend.write() as writer:
-            ids = {kind: [i for k, i in named if k == kind] for kind, _ in named}
-            there = {record.id for kind in ids for record in writer.get(kind, ids[kind], namespace=namespace)}
-            edges = (Edge("turn", answer_id, kind, i, "recalled") for kind, i in items if {i, answer_id} <= there)
-            writer.link(edges, namespace=namespace)
+            ledger.link_recalled(writer, answer_id, items, namespace=check_namespace(namespace))
 
     def get_turn(self, turn_id: str, *, namespace: Namespace) -> Turn:
         with self.backend.read() as reader:
@@ -364,6 +372,19 @@ class Memory:
     def history(self, thought_id: str, *, namespace: Namespace) -> History:
         with self.backend.read() as reader:
             return views.history(reader, thought_id, namespace=check_namespace(namespace))
+
+    def thinker(self, model: BaseChatModel) -> Thinker:
+        """Who thinks about what waits for it (`observe(think=True)`), behind the answers when woken, or in a flush.
+
+        There is one for a memory; it thinks with the model named last.
+        """
+        from agentmem.thinking.thinker import Thinker
+
+        with self._thinking:
+            if self._thinker is None:
+                self._thinker = Thinker(self.backend, self._engine, self._queue, self.settings, self._clock)
+            self._thinker.use(model)
+            return self._thinker
 
     # -- recall -------------------------------------------------------------------------------------------------
 

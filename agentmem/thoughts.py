@@ -42,13 +42,23 @@ def insert(writer: Writer, thought: Thought, *, sources: Sequence[str] = ()) -> 
     _honour_suppression(writer, thought)
     equal = find_equal(writer, thought.text, namespace=namespace)
     if equal is not None:
-        stored = replace(equal, strength=equal.strength + thought.strength, trusted=equal.trusted or thought.trusted)
-        writer.replace([stored])
-    else:
-        stored = thought
-        writer.add([thought, embed_job("thought", thought.id, namespace=namespace, now=thought.recorded_at)])
-    writer.link((Edge("thought", stored.id, "turn", turn, "source") for turn in sources), namespace=namespace)
-    return Inserted(stored, strengthened=equal is not None)
+        return Inserted(strengthen(writer, equal, thought, sources=sources), strengthened=True)
+    writer.add([thought, embed_job("thought", thought.id, namespace=namespace, now=thought.recorded_at)])
+    _link_sources(writer, thought, sources)
+    return Inserted(thought, strengthened=False)
+
+
+def strengthen(writer: Writer, thought: Thought, said: Thought, *, sources: Sequence[str]) -> Thought:
+    """The thought with the strength and the sources of one that says the same."""
+    stored = replace(thought, strength=thought.strength + said.strength, trusted=thought.trusted or said.trusted)
+    writer.replace([stored])
+    _link_sources(writer, stored, sources)
+    return stored
+
+
+def _link_sources(writer: Writer, thought: Thought, sources: Sequence[str]) -> None:
+    edges = (Edge("thought", thought.id, "turn", turn, "source") for turn in sources)
+    writer.link(edges, namespace=thought.namespace)
 
 
 def find_equal(reader: Reader, text: str, *, namespace: Namespace) -> Thought | None:

@@ -198,3 +198,36 @@ def test_an_erased_namespace_that_begins_again_is_new_to_everyone(memory: Memory
     memory.erase(namespace=NS)
     memory.observe("user", "a blue kite", namespace=NS)
     assert [item.text for item in other.recall("kite", namespace=NS, wait=0).items] == ["a blue kite"]
+
+
+def thinking_jobs(memory: Memory) -> list[tuple[str, bool]]:
+    """What waits to be thought about: the turn, and whether that is due."""
+    due = {job.id for job in memory.backend.claim("think", limit=9, lease_seconds=0)}
+    return [(job.target, job.id in due) for job in memory.backend.jobs(task="think")]
+
+
+def test_thinking_about_a_turn_waits_for_the_answer_to_it(memory: Memory) -> None:
+    said = memory.observe("user", "the red kite", namespace=NS, think=True)
+    assert thinking_jobs(memory) == [(said.id, False)]
+    memory.observe("tool", "look()", namespace=NS, parent_id=said.id)
+    memory.observe("assistant", "An answer to something else", namespace=NS)
+    assert thinking_jobs(memory) == [(said.id, False)]
+    memory.observe("assistant", "Noted", namespace=NS, parent_id=said.id)
+    assert thinking_jobs(memory) == [(said.id, True)]
+    memory.forget([said.id], namespace=NS)
+    assert thinking_jobs(memory) == []
+
+
+def test_only_what_users_say_is_queued_and_only_once(memory: Memory) -> None:
+    new = NewTurn(role="user", parts=({"type": "text", "text": "hello"},), source="test", external_id="1")
+    for _ in range(2):
+        memory.observe_many([new, NewTurn(role="tool", parts=new.parts)], namespace=NS, think=True)
+    memory.observe("user", "not this", namespace=NS)
+    assert len(thinking_jobs(memory)) == 1
+
+
+def test_an_answer_is_kept_together_with_what_stood_in_its_prompt(memory: Memory) -> None:
+    said = memory.observe("user", "the red kite", namespace=NS)
+    answer = memory.observe("assistant", "A kite", namespace=NS, recalled=[("turn", said.id), ("thought", "gone")])
+    with memory.backend.read() as reader:
+        assert [e.parent for e in reader.edges(namespace=NS, children=[answer.id], relation="recalled")] == [said.id]

@@ -121,7 +121,9 @@ def notes() -> Iterator[Memory]:
 
 
 def agent_of(server: Server, notes: Memory, **how: Any) -> Agent:
-    return Agent(notes, choose_model(Settings(model="small", base_url=server.url)).model, namespace=NS, **how)
+    return Agent(
+        notes, choose_model(Settings(model="small", base_url=server.url)).model, namespace=NS, think=False, **how
+    )
 
 
 # -- the choice -------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ def notes() -> Iterator[Memory]:
 
 
 def agent_of(server: ModelServer, notes: Memory, **how: Any) -> Agent:
-    return Agent(notes, choose_model(Settings(base_url=server.url)).model, namespace=NS, **how)
+    return Agent(notes, choose_model(Settings(base_url=server.url)).model, namespace=NS, think=False, **how)
 
 
 def edges_of(memory: Memory, turn: Turn | None) -> set[str]:
