@@ -310,13 +310,14 @@ class SqliteWriter(SqliteReader):
 
     def _append(self, table: str, blobs: Sequence[bytes | None]) -> list[int | None]:
         """Where these lie now, at the end of `table`; None for what there is nothing of."""
-        if not any(blob is not None for blob in blobs):
+        given = [blob for blob in blobs if blob is not None]
+        if not given:
             return [None] * len(blobs)
-        free = count((self._db.one(f"SELECT max(id) FROM {table}") or 0) + 1)
-        places = [None if blob is None else next(free) for blob in blobs]
-        rows = ((place, blob) for place, blob in zip(places, blobs, strict=True) if place is not None)
-        self._db.many(f"INSERT INTO {table} (id, data) VALUES (?, ?)", rows)
-        return places
+        first = int(self._db.run(f"INSERT INTO {table} (data) VALUES (?)", given[:1]).lastrowid or 0)
+        if len(given) > 1:
+            self._db.many(f"INSERT INTO {table} (id, data) VALUES (?, ?)", enumerate(given[1:], first + 1))
+        places = count(first)
+        return [None if blob is None else next(places) for blob in blobs]
 
     def replace(self, records: Iterable[Record]) -> None:
         with self._whole():
