@@ -146,11 +146,11 @@ def _reranker(settings: Settings, name: str) -> Iterator[Finding]:
     yield Finding("reranker", "ok", f"{name}, orders the best {settings.rerank_items}")
 
 
-def _model(settings: Settings) -> Iterator[Finding]:
+def _model(settings: Settings, local: str | None = None) -> Iterator[Finding]:
     from agentmem.models.abilities import look_at
-    from agentmem.models.select import find_place
+    from agentmem.models.select import LOCAL_SERVER, find_place
 
-    place = find_place(settings)
+    place = find_place(settings, local=local or LOCAL_SERVER)
     if place is None:
         detail = "none: no server is named, and none is at localhost:8000; answers quote what is remembered"
         yield Finding("model", "note", detail, "`agentmem serve MODEL` starts one, --base-url names one")

@@ -41,17 +41,31 @@ import importlib.metadata, json
 names = importlib.metadata.packages_distributions().get("vllm", [])
 print(json.dumps([[name, importlib.metadata.version(name)] for name in names]))
 """
-# On Linux the server is told to stop (SIGTERM) when the one who started it is gone, however that came about.
-_RUN = """
-import ctypes, os, sys
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, 15)
-os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+# The server runs below a guard, whose input is open as long as whoever started it lives and wants it. Then, or when the
+# server ends by itself, the guard ends its whole process group: engine and workers may outlive vLLM's own front.
+_GUARD = """
+import os, signal, subprocess, sys, threading
+
+def leave():
+    sys.stdin.buffer.read()
+    server.terminate()
+    try:
+        server.wait(10)
+    except subprocess.TimeoutExpired:
+        pass
+    os.killpg(0, signal.SIGKILL)
+
+server = subprocess.Popen([sys.executable, *sys.argv[1:]], stdin=subprocess.DEVNULL)
+threading.Thread(target=leave, daemon=True).start()
+server.wait()
+os.killpg(0, signal.SIGKILL)
 """
 _PROBE_SECONDS = 60.0
 _HEALTH_SECONDS = 2.0
 _LOOK_EVERY = 0.2
-_STOP_SECONDS = 30.0
+_STOP_SECONDS = 15.0
+_HASTY_SECONDS = 3.0
+"""While it loads, vLLM does not always heed a signal, and has nothing to finish."""
 _TAIL = 1 << 16
 
 # What would undo what is promised here: an address that was not agreed to, a key that shows in the process list.
@@ -226,15 +240,16 @@ class Server:
         return self.process.poll() is None
 
     def stop(self) -> None:
-        """Let it end what it does, then see that no process of it is left."""
-        if self.process.poll() is None:
-            self.process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(_STOP_SECONDS)
+        """Let it end what it does; none of its processes is left."""
+        seconds = _STOP_SECONDS if self.healthy() else _HASTY_SECONDS
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
         self.kill()
 
     def kill(self) -> None:
-        """End at once whatever there is of it: its engine and workers are in its process group."""
+        """End it at once."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -269,8 +284,8 @@ def start(
     begun = time.monotonic()
     with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as written:
         process = subprocess.Popen(
-            [vllm.python, "-c", _RUN, "-m", *asked, *flags],
-            stdin=subprocess.DEVNULL,
+            [vllm.python, "-c", _GUARD, "-m", *asked, *flags],
+            stdin=subprocess.PIPE,
             stdout=written,
             stderr=subprocess.STDOUT,
             env=_environment(vllm.python, api_key, loopback=_is_loopback(host)),

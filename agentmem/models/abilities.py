@@ -6,7 +6,7 @@ agentmem needs chat completions. All else makes it better and can be done withou
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
@@ -19,7 +19,10 @@ _SECONDS = 30.0
 _REASON = 200
 _LITTLE_CONTEXT = 2000
 """Tokens for rules, conversation, question and answer, beside what is remembered."""
+_TOKENS = 256
+"""Of an answer: more than any of these takes, but for a model that reasons first."""
 _SERVE = "serve it with `agentmem serve`"
+_PARSER = "if others of its kind call tools, serve it with the --tool-call-parser that fits it"
 _SCHEMA = {
     "type": "object",
     "properties": {"name": {"enum": ["agentmem"]}},
@@ -61,27 +64,35 @@ def _post(place: Place, url: str, body: Mapping[str, Any]) -> tuple[int, Any]:
 
 def _ask(place: Place, words: str, **more: Any) -> tuple[int, Any]:
     """A chat completion of few tokens."""
-    asked = {"model": place.name, "messages": [{"role": "user", "content": words}], "max_completion_tokens": 64, **more}
+    asked = {
+        "model": place.name,
+        "messages": [{"role": "user", "content": words}],
+        "max_completion_tokens": _TOKENS,
+        **more,
+    }
     return _post(place, f"{place.address}/chat/completions", asked)
 
 
 def look_at(place: Place, budget: int) -> Iterator[Finding]:
-    """Findings about a model and its server; `budget` is how many tokens of a prompt remembered text may take."""
-    checks: list[Callable[[Place], Iterator[Finding]]] = [
-        _listed,
-        lambda place: _context(place, budget),
-        _tokenize,
-        _chat,
-        _tools,
-        _adapters,
-    ]
-    for check in checks:
-        try:
-            yield from check(place)
-        except _SilentError as error:
-            detail = f"{place.address} did not answer ({error})"
-            yield Finding("model", "fault", detail, "see whether it is busy, and its log; then ask again")
-            return
+    """Findings about a model and its server, up to the first fault; `budget` is how many tokens of a prompt remembered
+    text may take."""
+    try:
+        for finding in _all(place, budget):
+            yield finding
+            if finding.state == "fault":
+                return
+    except _SilentError as error:
+        detail = f"{place.address} did not answer within {_SECONDS:.0f} s ({error})"
+        yield Finding("model", "fault", detail, "see whether it is busy, and its log; then ask again")
+
+
+def _all(place: Place, budget: int) -> Iterator[Finding]:
+    yield from _listed(place)
+    yield from _context(place, budget)
+    yield from _tokenize(place)
+    yield from _chat(place)
+    yield from _adapters(place)
+    yield from _tools(place)
 
 
 def _listed(place: Place) -> Iterator[Finding]:
@@ -140,6 +151,9 @@ def _chat(place: Place) -> Iterator[Finding]:
     if status == 200 and _parsed(_content(said)) == {"name": "agentmem"}:
         yield Finding("json schema", "ok", "binds the model's answers")
         return
+    if status == 200 and _reasons(said):
+        yield Finding("json schema", "note", f"cannot be told: the model reasons for more than {_TOKENS} tokens")
+        return
     bound = "refuses a JSON schema" if status != 200 else "does not heed a JSON schema"
     if status != 200:
         free, told = _ask(place, "Say hello.")
@@ -172,9 +186,9 @@ def _tools(place: Place) -> Iterator[Finding]:
         yield Finding("tools", "ok", "the model calls them")
     elif "note_weather" in _content(said):
         detail = f"a call came as plain text: {_content(said)[:80]!r}"
-        yield Finding("tools", "fault", detail, "serve it with the --tool-call-parser that fits this model")
+        yield Finding("tools", "fault", detail, _PARSER)
     else:
-        yield Finding("tools", "ok", "the server takes them; the model, asked to call one, did not")
+        yield Finding("tools", "note", "the server takes them; the model, asked to call one, called none", _PARSER)
 
 
 def _adapters(place: Place) -> Iterator[Finding]:
@@ -186,7 +200,7 @@ def _adapters(place: Place) -> Iterator[Finding]:
         loaded = [name for name, entry in _models(place).items() if entry.get("parent")]
         yield Finding("adapters", "ok", f"can be loaded at run time; loaded: {', '.join(loaded) or 'none'}")
         return
-    remedy = f"{_SERVE} (vLLM: --enable-lora, and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True); only `consolidate` needs it"
+    remedy = f"{_SERVE} (vLLM: --enable-lora, VLLM_ALLOW_RUNTIME_LORA_UPDATING=True); only consolidation needs it"
     yield Finding("adapters", "note", "none can be loaded while it runs", remedy)
 
 
@@ -196,6 +210,12 @@ def _message(said: Any) -> Mapping[str, Any]:
     except (KeyError, IndexError, TypeError):
         return {}
     return message if isinstance(message, Mapping) else {}
+
+
+def _reasons(said: Any) -> bool:
+    """Whether an answer stopped at its limit before it said anything."""
+    message = _message(said)
+    return not message.get("content") and bool(message.get("reasoning") or message.get("reasoning_content"))
 
 
 def _content(said: Any) -> str:
