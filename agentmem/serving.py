@@ -296,7 +296,8 @@ def start(
 
 def _entry(vllm: Vllm, model: str) -> list[str]:
     if vllm.distribution == "vllm":
-        return ["vllm.entrypoints.cli.main", "serve", model]
+        # Several fronts would each know other adapters, so vLLM refuses them where adapters come at run time.
+        return ["vllm.entrypoints.cli.main", "serve", model, "--api-server-count", "1"]
     return ["vllm.entrypoints.openai.api_server", "--model", model]
 
 
