@@ -233,14 +233,15 @@ class Agent:
             kept = self.memory.observe("user", text, namespace=self.namespace, session=self.session, think=thinks)
         self._answering = kept
         wanted, budget = self._settings.recall_items, self._settings.prompt_budget_tokens
-        found = self._find(text[:_LONGEST_QUERY], wanted + len(said) + 1)
-        items = [item for item in found.items if kept is None or item.id != kept.id]
-        draft = Draft(text, items, wanted, said, (budget, budget))
+        said, asked = fitting.newest(said, budget), [kept.id] if kept is not None else []
+        query = text[:_LONGEST_QUERY]
+        found = self._find(query, wanted, [*asked, *(one.id for one in said if one.id is not None)])
+        again = partial(self._find, query, wanted + len(said), asked)
+        draft = Draft(text, found.items, wanted, said, (budget, budget), lambda: again().items)
         exchange = Exchange(draft, self.label, kept, found)
-        if kept is not None:
-            exchange.note([("turn", kept.id)])
+        exchange.note(("turn", id) for id in asked)
         if self.model is None:
-            exchange.show(items[:wanted])
+            exchange.show(found.items)
         return exchange
 
     def _said(self) -> list[Said]:
@@ -299,14 +300,14 @@ class Agent:
         exchange.again("tools")
         return True
 
-    def _find(self, query: str, k: int) -> Recollection:
+    def _find(self, query: str, k: int, without: Sequence[str] = ()) -> Recollection:
         """By words alone where the embedder failed: a conversation goes on. With `wait` None the failure is raised."""
         try:
-            return self.memory.recall(query, namespace=self.namespace, k=k, wait=self.wait)
+            return self.memory.recall(query, namespace=self.namespace, k=k, without=without, wait=self.wait)
         except EmbedderError:
             if self.wait is None:
                 raise
-            return self.memory.recall(query, namespace=self.namespace, k=k, wait=0)
+            return self.memory.recall(query, namespace=self.namespace, k=k, without=without, wait=0)
 
     def _note(self, exchange: Exchange, call: ToolCall, result: ToolMessage) -> None:
         """Tell the model a tool's result, and keep it as an untrusted turn, the call with it. Of what memory's own

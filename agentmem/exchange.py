@@ -44,7 +44,7 @@ class Exchange:
     erased: set[str] = field(default_factory=set)
     """Ids of what was erased at the user's word while the answer was under way."""
     hearing: Hearing | None = None
-    _shown: set[str] = field(default_factory=set)
+    _shown: dict[str, RecallItem] = field(default_factory=dict)
     _beside: dict[tuple[Kind, str], None] = field(default_factory=dict)
     _steps: int = 0
     _before: int = 0
@@ -66,7 +66,7 @@ class Exchange:
 
     def recalled(self) -> Recollection:
         """What was recalled, as far as it stood in a prompt and is still there."""
-        items = tuple(item for item in self.recollection.items if item.id in self._shown - self.erased)
+        items = tuple(item for item in self._shown.values() if item.id not in self.erased)
         return replace(self.recollection, items=items)
 
     def stood(self) -> list[tuple[Kind, str]]:
@@ -75,7 +75,8 @@ class Exchange:
         return list(dict.fromkeys([*recalled, *self._beside]))
 
     def show(self, items: Iterable[RecallItem]) -> None:
-        self._shown.update(item.id for item in items)
+        for item in items:
+            self._shown.setdefault(item.id, item)
 
     def note(self, records: Iterable[tuple[Kind, str]]) -> None:
         """These stand in the prompt besides what was recalled for the question."""

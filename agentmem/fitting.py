@@ -35,7 +35,7 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What is sent, and ids of what stands in it: items of memory, turns of the conversation."""
+    """What is sent, and what stands in it: items of memory, whole, and ids of the conversation's turns."""
 
     messages: list[BaseMessage]
     items: tuple[RecallItem, ...]
@@ -45,13 +45,15 @@ class Fitted:
 @dataclass(frozen=True, slots=True)
 class Draft:
     """Everything that could go into a prompt. `found` is best first, `history` oldest first; of the one at most
-    `wanted` are shown that are not in the other. `budgets` are the tokens that each may take."""
+    `wanted` are shown that are not in the other. `budgets` are the tokens that each may take. Where the conversation
+    does not fit, `again` recalls what there is besides the question, the conversation's turns among it."""
 
     question: str
     found: Sequence[RecallItem]
     wanted: int
     history: Sequence[Said]
     budgets: tuple[int, int]
+    again: Callable[[], Sequence[RecallItem]]
 
     def shown(self, share: float = 1.0) -> tuple[list[RecallItem], list[Said]]:
         """The items and the messages that a share of the budgets has room for."""
@@ -66,7 +68,7 @@ class Draft:
         use all of it: what leaves the conversation may come back among the items."""
         items, history = self.shown()
         used = prompt.cost(items) + sum(count_tokens(said.text) for said in history)
-        return replace(self, budgets=(min(self.budgets[0], used), min(self.budgets[1], used)))
+        return replace(self, found=self.again(), budgets=(min(self.budgets[0], used), min(self.budgets[1], used)))
 
 
 Render = Callable[[Sequence[RecallItem], Sequence[Said], int | None], "list[BaseMessage]"]
@@ -110,7 +112,8 @@ def _least(draft: Draft, render: Render, count: Count, limit: int) -> tuple[int 
 def _made(draft: Draft, render: Render, share: float, result: int | None) -> Fitted:
     items, history = draft.shown(share)
     turns = tuple(said.id for said in history if said.id is not None)
-    return Fitted(render(items, history, result), tuple(items), turns)
+    shown = {item.id for item in items}
+    return Fitted(render(items, history, result), tuple(item for item in draft.found if item.id in shown), turns)
 
 
 def newest(said: Sequence[Said], budget: int) -> list[Said]:

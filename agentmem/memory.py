@@ -404,18 +404,19 @@ class Memory:
         before: datetime | None = None,
         as_of: datetime | None = None,
         known_at: datetime | None = None,
+        without: Sequence[str] = (),
         wait: float | None = None,
     ) -> Recollection:
         """The `k` best remembered things for a query, within `budget` tokens; no model call.
 
         `subtree` asks every namespace at or below this one. `session`, `kinds`, `speaker` (of turns: a name or a role),
         `origin` (of thoughts), `after` (inclusive), `before` (exclusive), `as_of` and `known_at` are conditions
-        (`filters.Conditions`), and as many as `k` come back where so many meet them. With a reranker in the settings
-        its candidates are ordered by it too, and fill the budget. `wait` bounds the seconds to wait for the embedder
-        and the reranker (None: until they are up; 0: not at all): without the one full text answers alone, without the
-        other the order is that of the other signals. Raises InputError for an empty query or impossible conditions,
-        EmbedderError where the embedder was waited for and failed, SettingsError where the reranker was and `wait` is
-        None.
+        (`filters.Conditions`), and as many as `k` come back where so many meet them; `without` are ids of what is not
+        wanted. With a reranker in the settings its candidates are ordered by it too, and fill the budget. `wait` bounds
+        the seconds to wait for the embedder and the reranker (None: until they are up; 0: not at all): without the one
+        full text answers alone, without the other the order is that of the other signals. Raises InputError for an
+        empty query or impossible conditions, EmbedderError where the embedder was waited for and failed, SettingsError
+        where the reranker was and `wait` is None.
         """
         from agentmem.filters import Conditions
 
@@ -433,7 +434,7 @@ class Memory:
         self._erasure.finish()
         namespaces = self.namespaces(namespace) if subtree else [namespace]
         return self._search.recall(
-            query, conditions, namespaces=namespaces, k=k, budget=budget, wait=wait, named=subtree
+            query, conditions, namespaces=namespaces, k=k, budget=budget, wait=wait, without=without, named=subtree
         )
 
     def reading(self, query: str, *, namespace: Namespace, subtree: bool = False) -> dict[str, tuple[str, ...]]:

@@ -57,22 +57,25 @@ def quote(text: str) -> str:
 def _escape(text: str) -> str:
     inside = json.dumps(text, ensure_ascii=False)[1:-1].replace("<", "\\u003c")
     inside = _MARK.sub("\\\\u005b", inside)
-    return "".join(_code(c) if _is_unsafe(c) else c for c in inside)
+    return _shown(inside)
 
 
 # Controls, formats (zero-width, bidirectional, tags), private, unassigned, surrogates, line and paragraph separators.
 _UNSAFE = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
-_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-_ANGLES = frozenset("\ufe64\uff1c")
-"""What normalisation, which some tokenizers begin with, makes a "<"."""
-_SELECTORS = range(0xE0100, 0xE01F0)
-"""Variation selectors that no script needs: invisible, and one for each byte of a hidden text."""
+_ODD = re.compile("[\u115f\u1160\u2800\u3164\uffa0\ufe64\uff1c\U000e0100-\U000e01ef]")
+"""Letters that are blank; what normalisation, with which some tokenizers begin, makes a "<"; the variation selectors
+that no script needs: invisible, and one for each byte of a hidden text."""
+
+
+def _shown(text: str, but: str = "") -> str:
+    """The text with codes for what is not seen, except for the characters of `but`. Looking at each takes long."""
+    if text.isprintable() and not _ODD.search(text):  # nearly all
+        return text
+    return "".join(_code(c) if _is_unsafe(c) and c not in but else c for c in text)
 
 
 def _is_unsafe(c: str) -> bool:
-    if c.isascii():
-        return not c.isprintable()
-    return unicodedata.category(c) in _UNSAFE or c in _BLANK or c in _ANGLES or ord(c) in _SELECTORS
+    return unicodedata.category(c) in _UNSAFE or _ODD.match(c) is not None
 
 
 def _code(character: str) -> str:
@@ -117,7 +120,7 @@ def is_block(text: str) -> bool:
 def disarmed(text: str) -> str:
     """A tool's text in which nothing is a tag, a control token or an invisible character; line breaks stay."""
     text = _MARK.sub("\\\\u005b", _TAG.sub("\\\\u003c", text))
-    return "".join(_code(c) if _is_unsafe(c) and c not in "\n\t" else c for c in text)
+    return _shown(text, but="\n\t")
 
 
 def system_prompt(items: Sequence[RecallItem], now: datetime, section: str = "") -> str:

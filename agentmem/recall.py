@@ -78,8 +78,10 @@ class RecallEngine:
         k: int = 10,
         budget: int | None = None,
         conditions: Conditions = ANYTHING,
+        without: Sequence[str] = (),
     ) -> list[RecallItem]:
-        """The `k` best items by rank, near-equal ones taken once, together of at most `budget` tokens.
+        """The `k` best items by rank, near-equal ones taken once, together of at most `budget` tokens; those whose ids
+        are `without` are passed over.
 
         `vector` is the query's unit vector, shape (dimension,), or None: full text alone. Superseded turns never come
         back. Raises EmbedderMismatchError where the vector's dimension is not that of the vectors held.
@@ -96,6 +98,8 @@ class RecallEngine:
             for scene, passing in self._scenes(cache, reader, asked, conditions):
                 fused = fuse(scene, self._weights)
                 passing &= (fused.score > 0) | has_meaning(cache, asked)
+                if without:
+                    passing &= ~np.isin(fused.docs, cache.ids.numbers(without))
                 walk = _walked(reader, cache, fused.docs[passing], fused.score[passing], k, budget)
                 if walk.full:
                     break

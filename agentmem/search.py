@@ -45,6 +45,7 @@ class Search:
         k: int,
         budget: int | None,
         wait: float | None,
+        without: Sequence[str] = (),
         named: bool = False,
     ) -> Recollection:
         """What `Memory.recall` promises, of these namespaces together; `named`: each item says which it is from.
@@ -60,7 +61,7 @@ class Search:
             self._reranker.start()
         vector = self._vector(query, wait, namespaces)
         started = time.perf_counter()
-        ask = partial(self._engine.recall, query, vector, conditions=conditions)
+        ask = partial(self._engine.recall, query, vector, conditions=conditions, without=without)
         if self._reranker is None:
             items = _merged({ns: ask(namespace=ns, k=k, budget=budget) for ns in namespaces}, named)
         else:

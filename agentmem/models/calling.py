@@ -93,14 +93,15 @@ class _Native:
         self._reasoning = Reasoning(thinks)
         self._tools = tools
         self._held: str | None = "" if tools else None  # what may become a call; None: it is text
-        self._whole: AIMessageChunk | None = None
+        self._whole: AIMessageChunk | None = None  # of the chunks that hold a part of a call
 
     @property
     def reasoned(self) -> bool:
         return self._reasoning.seen
 
     def take(self, chunk: AIMessageChunk) -> str:
-        self._whole = chunk if self._whole is None else self._whole + chunk
+        if chunk.tool_call_chunks or chunk.tool_calls:
+            self._whole = chunk if self._whole is None else self._whole + chunk
         return self._sifted(self._reasoning.take(chunk.text))
 
     def _sifted(self, text: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -82,6 +84,28 @@ class FakeChatModel(BaseChatModel):
             raise AssertionError(f"the fake model's script has {len(self.script)} steps and was asked once more")
         step = self.script[number % len(self.script)]
         yield from _said(step(messages) if callable(step) else step)
+
+
+class SlowChatModel(FakeChatModel):
+    """The same with a pause before each piece for async callers, of up to `longest` seconds, drawn from `seed`."""
+
+    _chance: random.Random = PrivateAttr()
+    _longest: float = PrivateAttr()
+
+    def __init__(self, script: Sequence[Step], *, seed: int = 0, longest: float = 0.01, **fields: Any) -> None:
+        super().__init__(script, **fields)
+        self._chance, self._longest = random.Random(seed), longest
+
+    async def _astream(
+        self, messages: list[BaseMessage], *_args: Any, **_kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        await self._pause()
+        for chunk in self._stream(messages):
+            await self._pause()
+            yield chunk
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(self._chance.uniform(0, self._longest))
 
 
 def _task(instruction: str) -> str | None:

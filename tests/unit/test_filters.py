@@ -187,3 +187,10 @@ def test_few_among_many_are_found(memory: Memory) -> None:
     found = memory.recall("green tea cup", namespace=NS, k=3, after=after, before=before, wait=0).items
     assert sorted(item.text[-1] for item in found) == ["2", "3", "4"]
     assert len(memory.recall("green tea cup", namespace=NS, k=5, session="few", wait=0).items) == 5
+
+
+def test_what_is_not_wanted_makes_room_for_the_next(memory: Memory) -> None:
+    ids = [memory.observe("user", f"tea {number}", namespace=NS).id for number in range(6)]
+    found = {item.id for item in memory.recall("tea", namespace=NS, k=4, without=[*ids[:2], "unknown"]).items}
+    assert found == set(ids[2:])
+    assert memory.recall("tea", namespace=NS, without=ids).items == ()

@@ -257,7 +257,7 @@ def test_the_newest_messages_begin_with_the_users() -> None:
 
 def test_the_shares_shrink_together() -> None:
     said = [Said("user", f"{n} " + "y" * 200, str(n)) for n in range(10)]
-    draft = Draft("q", [], 5, said, (500, 500))
+    draft = Draft("q", [], 5, said, (500, 500), list)
 
     def render(_items: Any, history: Any, _longest: Any) -> list[Any]:
         return [HumanMessage(one.text) for one in history]
