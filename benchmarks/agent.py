@@ -1,9 +1,10 @@
 """What an agent's turn costs besides the model and the embedding: `python benchmarks/agent.py`.
 
 A turn is an `Agent.ask` with a store of 6,000 turns beneath it: the question made durable, recall by words and vectors,
-the prompt, the answer as a stream, the answer made durable with its edges. The model's words are fixed and at once
-there, and so are the vectors; what that model takes by itself is measured in the same run and taken off. Turns take
-turns with bare streams and with synced pages, so that a busy machine slows all three; the ratios are what to compare.
+the prompt, the answer as a stream, the answer made durable with its edges; not what is thought behind it. The model's
+words are fixed and at once there, and so are the vectors; what that model takes by itself is measured in the same run
+and taken off. Turns take turns with bare streams and with synced pages, so that a busy machine slows all three; the
+ratios are what to compare.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def turns(folder: Path, stored: int, count: int, tools: bool) -> dict[str, float
         Memory(folder / "agent.db", embedder=AtOnce(), settings=Settings()) as memory,
         (folder / "page").open("wb", buffering=0) as page,
     ):
-        agent = Agent(memory, model, namespace=NAMESPACE, memory_tools=tools)
+        agent = Agent(memory, model, namespace=NAMESPACE, memory_tools=tools, think=False)
         agent.wait = None
         agent.ask("warm up")
 
@@ -90,7 +91,7 @@ def together(folder: Path, conversations: int, count: int) -> dict[str, float]:
 
     async def converse(memory: Memory, number: int) -> None:
         model = SlowChatModel([ANSWER], repeat=True, seed=number, longest=0.005)
-        agent = Agent(memory, model, namespace=("bench", str(number)))
+        agent = Agent(memory, model, namespace=("bench", str(number)), think=False)
         for question in questions(count, seed=100 + number):
             started = time.perf_counter()
             await agent.aask(question)

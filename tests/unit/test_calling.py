@@ -170,7 +170,7 @@ def test_an_extra_body_of_the_users_is_kept(notes: Memory) -> None:
     with ModelServer([says("Hello.")], parser=False) as server:
         model: Any = choose_model(Settings(base_url=server.url)).model
         model.extra_body = {"chat_template_kwargs": {"enable_thinking": False}}
-        Agent(notes, model, namespace=NS, tools=[weather]).ask("Hello?")
+        Agent(notes, model, namespace=NS, tools=[weather], think=False).ask("Hello?")
         assert server.chats[-1]["chat_template_kwargs"] == {"enable_thinking": False}
         assert "response_format" in server.chats[-1]
 

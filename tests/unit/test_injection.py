@@ -113,7 +113,7 @@ def ask(to: Wire, memory: Memory, *script: Any, question: str = QUESTION, **how:
     """What is sent for a question."""
     server, model = to
     server.begin(script or ["Fine."])
-    Agent(memory, model, namespace=NS, **how).ask(question)
+    Agent(memory, model, namespace=NS, think=False, **how).ask(question)
     return server.chats
 
 
