@@ -320,6 +320,8 @@ def _environment(python: str, api_key: str | None, *, loopback: bool) -> dict[st
     for name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "VLLM_ALLOW_RUNTIME_LORA_UPDATING", "VLLM_API_KEY"):
         env.pop(name, None)
     env.setdefault("VLLM_HOST_IP", "127.0.0.1")
+    if sys.platform == "linux":
+        env.setdefault("GLOO_SOCKET_IFNAME", "lo")  # else it asks the name service for this machine's address
     env["PYTHONUNBUFFERED"] = "1"
     if loopback:
         env["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "True"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,3 +42,18 @@ def shared_data() -> Path:
     if not (path / "locomo").is_dir():
         pytest.skip(f"no test data at {path}: set AGENTMEM_TEST_DATA")
     return path
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library to preload into a child process: it notes writes, syncs and connections; compiled once a run."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None or not sys.platform.startswith("linux"):
+        pytest.skip("needs Linux and a C compiler (cc), to watch system calls")
+    built = tmp_path_factory.mktemp("shim") / "shim.so"
+    source = ROOT / "tests" / "integration" / "shim.c"
+    command = [compiler, "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", str(built), str(source), "-ldl"]
+    made = subprocess.run(command, capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"the shim does not compile here: {made.stderr.splitlines()[-1:]}")
+    return built

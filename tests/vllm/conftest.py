@@ -24,7 +24,7 @@ from tests.vllm.tiny_model import write_model
 
 HERE = Path(__file__).parent
 NS = ("ada",)
-READY_SECONDS = 300.0
+READY_SECONDS = 400.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -65,10 +65,10 @@ def serve(vllm_python: str, tmp_path: Path) -> Iterator[Callable[..., Serving]]:
     if not sys.platform.startswith("linux"):
         pytest.skip("reads /proc")
     started: list[Serving] = []
-    more = {"AGENTMEM_VLLM_PYTHON": vllm_python, "VLLM_CPU_KVCACHE_SPACE": "1", "STARTED_IN": str(tmp_path)}
+    settings = {"AGENTMEM_VLLM_PYTHON": vllm_python, "VLLM_CPU_KVCACHE_SPACE": "1", "STARTED_IN": str(tmp_path)}
 
-    def begin(*args: str | Path) -> Serving:
-        started.append(Serving(tmp_path, environment(tmp_path, **more), *args))
+    def begin(*args: str | Path, **more: str) -> Serving:
+        started.append(Serving(tmp_path, environment(tmp_path, **settings, **more), *args))
         return started[-1]
 
     yield begin
@@ -77,11 +77,12 @@ def serve(vllm_python: str, tmp_path: Path) -> Iterator[Callable[..., Serving]]:
         serving.process.wait()
 
 
-def test_it_serves_until_it_is_told_to_stop(
-    serve: Callable[..., Serving], tiny_model: Path, tmp_path: Path, vllm_python: str
+def test_it_serves_until_it_is_told_to_stop_and_calls_nobody(
+    serve: Callable[..., Serving], tiny_model: Path, tmp_path: Path, vllm_python: str, shim: Path
 ) -> None:
-    port = free_port()
-    serving = serve(tiny_model, "--port", port, "--name", "small", "--", "--max-model-len", "4096")
+    port, calls = free_port(), tmp_path / "calls"
+    watched = {"LD_PRELOAD": str(shim), "SHIM_LOG": str(calls)}
+    serving = serve(tiny_model, "--port", port, "--name", "small", "--", "--max-model-len", "4096", **watched)
     serving.until_served()
     url = f"http://127.0.0.1:{port}/v1"
     assert f"agentmem chat --base-url {url}" in serving.out.read_text()
@@ -100,6 +101,7 @@ def test_it_serves_until_it_is_told_to_stop(
     serving.process.send_signal(signal.SIGTERM)
     assert serving.process.wait(60) == 0
     assert gone(serving)
+    assert calls.read_text() == "", "connections to what is not loopback"
 
 
 def test_ctrl_c_while_it_loads_leaves_nothing(serve: Callable[..., Serving], tiny_model: Path) -> None:
