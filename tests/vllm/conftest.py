@@ -121,8 +121,9 @@ def model_at() -> Iterator[ModelAt]:
 
 @pytest.fixture
 def agent_at(model_at: ModelAt, notes: Memory) -> AgentAt:
-    """Makes an agent whose model is at an address, and whose memory is `notes`, in the namespace ("ada",)."""
-    return lambda url: Agent(notes, model_at(url), namespace=NS)
+    """Makes an agent whose model is at an address, and whose memory is `notes`, in the namespace ("ada",). It does not
+    think behind its answers: the requests at a proxy can be counted."""
+    return lambda url: Agent(notes, model_at(url), namespace=NS, think=False)
 
 
 def free_port() -> int:
