@@ -34,6 +34,8 @@ def examine(overrides: Mapping[str, Any]) -> list[Finding]:
     if settings.reranker:
         findings += _guarded("reranker", lambda: _reranker(settings, settings.reranker or ""))
     findings += _guarded("model", lambda: _model(settings))
+    if settings.vllm_python:
+        findings += _guarded("vllm", lambda: _vllm(settings.vllm_python))
     return findings
 
 
@@ -156,3 +158,10 @@ def _model(settings: Settings, local: str | None = None) -> Iterator[Finding]:
         yield Finding("model", "note", detail, "`agentmem serve MODEL` starts one, --base-url names one")
     else:
         yield from look_at(place, settings.prompt_budget_tokens)
+
+
+def _vllm(python: str | None) -> Iterator[Finding]:
+    from agentmem.serving import find_vllm
+
+    found = find_vllm(python)
+    yield Finding("vllm", "ok", f"{found.label}, run by {found.python}")

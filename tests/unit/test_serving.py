@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from agentmem import serving
+from agentmem import doctor, serving
 from agentmem.cli import cli
 from agentmem.errors import AgentmemError, InputError, ModelError
 from agentmem.serving import Vllm, check_flags, check_host, check_model, check_port, find_vllm, last_line, reason, start
@@ -80,6 +80,16 @@ def test_what_is_no_python_is_named(script: str, tmp_path: Path) -> None:
 def test_what_is_not_there_is_named() -> None:
     with pytest.raises(ModelError, match="vllm_python is /nosuch/python, which cannot be run"):
         find_vllm("/nosuch/python")
+
+
+def test_doctor_looks_at_the_interpreter_that_was_named(tmp_path: Path) -> None:
+    def said(chosen: str) -> list[str]:
+        given = {"vllm_python": chosen, "store": str(tmp_path / "m.db"), "base_url": "http://127.0.0.1:9/v1"}
+        return [f"{f.state} {f.detail}" for f in doctor.examine(given) if f.name == "vllm"]
+
+    chosen = python(tmp_path, """echo '[["vllm", "0.32.0"]]'""")
+    assert said(chosen) == [f"ok vllm 0.32.0, run by {chosen}"]
+    assert said("/nosuch")[0].startswith("fault vllm_python is /nosuch, which cannot be run")
 
 
 def test_the_official_package_is_served_by_its_command_and_the_cpu_build_by_its_module(model: Path) -> None:
