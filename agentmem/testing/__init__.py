@@ -1,6 +1,7 @@
-"""For authors of plug-ins: conformance suites for the interfaces, and sample records to feed them. For whoever tests an
-agent: a scripted chat model (`fake_model`), a scripted server (`model_server`), and a proxy before a real one that keeps
-what was sent and breaks answers (`proxy`).
+"""For authors of plug-ins: conformance suites for the interfaces, and sample records to feed them.
+
+For whoever tests an agent: a scripted chat model (`fake_model`), a scripted server (`model_server`), and a proxy before
+a real server that keeps what was sent and breaks answers (`proxy`).
 
     from agentmem.testing.conformance import BackendConformance
 
