@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from agentmem.config import Settings
     from agentmem.interfaces import Backend
 
+_WORKS_OFF = {"think": "think", "summarize": "think"}
+"""The command that does the waiting work of a task, where it is not `reindex`."""
 _LITTLE_SPACE = 200_000_000
 """Bytes that should stay free beside what a copy of the store takes (erasing and backup write anew)."""
 
@@ -120,10 +122,11 @@ def _queue(backend: Backend) -> Iterator[Finding]:
     waiting = Counter(job.task for job in backend.jobs(state="queued"))
     parked = Counter((job.task, job.reason or "no reason given") for job in backend.jobs(state="parked"))
     for task, count in waiting.items():
-        remedy = "the next talk goes on with them, `agentmem reindex` does all at once"
+        remedy = f"the next talk goes on with them, `agentmem {_WORKS_OFF.get(task, 'reindex')}` does all at once"
         yield Finding("queue", "note", f"{count} waiting to {task}", remedy)
     for (task, reason), count in parked.items():
-        yield Finding("queue", "fault", f"{count} to {task} parked: {reason}", "`agentmem reindex` tries again")
+        again = f"{_WORKS_OFF[task]} --retry" if task in _WORKS_OFF else "reindex"
+        yield Finding("queue", "fault", f"{count} to {task} parked: {reason}", f"`agentmem {again}` tries again")
     if not waiting and not parked:
         yield Finding("queue", "ok", "nothing waits")
 

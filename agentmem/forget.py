@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from agentmem.costs import costs
 from agentmem.digests import normalise
 from agentmem.errors import InputError, NotFoundError
 from agentmem.interfaces import Backend, Reader, Writer
-from agentmem.ledger import drop_jobs, external_key, suppress
+from agentmem.ledger import SUMMARIZE, drop_jobs, external_key, summarize_job, suppress
 from agentmem.thoughts import drop, revive, suppression_key
 from agentmem.types import Chunk, ForgetPlan, Namespace, Thought, Turn
 
@@ -289,7 +290,7 @@ def carry_out(
     suppress(writer, keys, namespace=namespace, now=now)
     _remove_thoughts(writer, thoughts, namespace)
     _remove_turns(writer, [t.id for t in turns], namespace)
-    _mend_chunks(writer, chunks, namespace)
+    _mend_chunks(writer, chunks, namespace, now)
     _forget_operations(writer, {t.id for t in turns} | {t.id for t in thoughts}, namespace)
     gone = {
         "turns": tuple(t.id for t in turns),
@@ -318,10 +319,15 @@ def _remove_turns(writer: Writer, ids: Sequence[str], namespace: Namespace) -> N
     writer.remove("turn", ids, namespace=namespace)
 
 
-def _mend_chunks(writer: Writer, chunks: Sequence[Chunk], namespace: Namespace) -> None:
-    """A chunk that lost a turn loses its summary; one that lost all is removed."""
+def _mend_chunks(writer: Writer, chunks: Sequence[Chunk], namespace: Namespace, now: datetime) -> None:
+    """A chunk that lost a turn loses its summary, which is made anew where a model made it; one that lost all is
+    removed."""
     empty = [c.id for c in chunks if not _count_turns(writer, c)]
+    where = {"target": tuple(c.id for c in chunks), "task": SUMMARIZE}
+    waiting = {job.target for job in writer.select("job", namespace=namespace, where=where)}
+    again = [c for c in chunks if c.id in waiting or (c.summary is not None and costs(writer))]
     drop_jobs(writer, [c.id for c in chunks], namespace=namespace)
+    writer.add(summarize_job(c, now=now) for c in again if c.id not in set(empty))
     writer.remove("chunk", empty, namespace=namespace)
     writer.replace(replace(c, summary=None) for c in chunks if c.summary is not None and c.id not in set(empty))
 

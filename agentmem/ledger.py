@@ -35,6 +35,8 @@ _Origin: TypeAlias = tuple[str | None, str | None]
 """A turn's source and its id there."""
 THINK = "think"
 """The task of thinking about an exchange; its target is the user's turn."""
+SUMMARIZE = "summarize"
+"""The task of summing up a closed chunk, its target."""
 _ANSWERED_WITHIN = timedelta(minutes=5)
 """For so long thinking waits for an answer to the turn: then it is taken to have none."""
 
@@ -93,7 +95,8 @@ class Appender:
     """Appends turns to one namespace within a write transaction, remembering where each session stands.
 
     What was appended is in the transaction after `finish`: records written together take half the time. With `think`,
-    each turn of a user's is queued to be thought about, once it is answered or nobody has for a while.
+    each turn of a user's is queued to be thought about, once it is answered or nobody has for a while, and each chunk
+    that closes to be summed up.
     """
 
     writer: Writer
@@ -172,6 +175,8 @@ class Appender:
     def _close(self, chunk: Chunk, last_seq: int) -> None:
         closed = replace(chunk, last_seq=last_seq)
         (self._opened if chunk.id in self._opened else self._closed)[chunk.id] = closed
+        if self.think:
+            self._waiting.append(summarize_job(chunk, now=self.now))
         latest = self._latest.get(chunk.session)
         if latest is None or latest.first_seq <= chunk.first_seq:
             self._latest[chunk.session] = closed
@@ -229,6 +234,10 @@ def change_jobs(writer: Writer, jobs: Iterable[Job], **changes: Any) -> None:
 
 def embed_job(kind: str, target: str, *, namespace: Namespace, now: datetime) -> Job:
     return new_job("embed", kind, target, namespace=namespace, run_after=now, now=now)
+
+
+def summarize_job(chunk: Chunk, *, now: datetime) -> Job:
+    return new_job(SUMMARIZE, "chunk", chunk.id, namespace=chunk.namespace, run_after=now, now=now)
 
 
 def new_job(task: str, kind: str, target: str, *, namespace: Namespace, now: datetime, run_after: datetime) -> Job:

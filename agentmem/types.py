@@ -316,7 +316,12 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Counts of one namespace; `waiting`, `parked` and `bytes` are of the whole store."""
+    """Counts of one namespace; `waiting`, `parked`, `bytes` and `thinking` are of the whole store.
+
+    `thinking` is what post-thinking cost and came to so far: exchanges, calls, prompt_tokens and answer_tokens (as far
+    as the server counts them), faults of answers, statements refused, thoughts inserted, strengthened, retracted and
+    merged, summaries.
+    """
 
     sessions: int
     turns: int
@@ -327,3 +332,4 @@ class Stats:
     parked: int
     bytes: int
     embedder: str | None
+    thinking: Mapping[str, int] = field(default_factory=dict)

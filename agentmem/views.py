@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from agentmem.costs import costs
 from agentmem.embedqueue import identity_of
 from agentmem.errors import ConflictError, NotFoundError
 from agentmem.interfaces import Backend, Reader
@@ -138,4 +139,5 @@ def stats(backend: Backend, *, namespace: Namespace) -> Stats:
             parked=jobs.count("parked"),
             bytes=backend.size(),
             embedder=identity.name if identity else None,
+            thinking=costs(reader),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -28,7 +29,13 @@ def stats(call: Call) -> None:
     shown = {"store": url, "namespace": format_namespace(call.namespace), **as_json(found)}
     shown["bytes"] = human_bytes(found.bytes) if sys.stdout.isatty() else found.bytes
     shown["embedder"] = found.embedder or "none yet"
+    shown["thinking"] = told(found.thinking) or "none yet"
     table(("", ""), shown.items())
+
+
+def told(counts: Mapping[str, int]) -> str:
+    """Counts in words, those that are none left out."""
+    return ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in sorted(counts.items()) if count)
 
 
 def human_bytes(count: int) -> str:

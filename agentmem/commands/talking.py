@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,10 @@ import click
 
 from agentmem.commands.common import Call, F, at_terminal, common, json_option
 from agentmem.commands.output import item_json, print_json, say
+from agentmem.commands.progress import progress
+from agentmem.commands.store import told
 from agentmem.display import clean
+from agentmem.errors import ModelError
 
 if TYPE_CHECKING:
     from agentmem.agent import Agent
@@ -106,9 +110,46 @@ def _agent(call: Call, memory: Memory, session: str | None, private: bool, **how
     return Agent(memory, chosen.model, session=session, private=private, **known, **how)
 
 
+@click.command()
+@click.option("--model", metavar="NAME", help="The model to think with.")
+@click.option("--base-url", metavar="URL", help="An OpenAI-compatible server, e.g. http://localhost:8000/v1.")
+@click.option("--retry", is_flag=True, help="Also what was given up after several tries.")
+@json_option
+@common
+def think(call: Call, model: str | None, base_url: str | None, retry: bool) -> None:
+    """Think about what was said, as far as that still waits.
+
+    A chat does so behind its answers; this does all of it at once, in every namespace of the store: the model draws
+    thoughts from each exchange, and compares them with those that are there. Exits with 1 where some of it failed and
+    waits to be tried again.
+    """
+    from agentmem.agent import choose_model
+
+    call = call.with_settings(model=model, base_url=base_url)
+    chosen: Any = choose_model(call.settings)
+    if chosen.model is None:
+        raise ModelError("there is no model to think with: `agentmem serve MODEL` starts one, --base-url names one")
+    with call.memory(embed=True) as memory:
+        thinker = memory.thinker(chosen.model)
+        before = Counter(memory.stats(namespace=call.namespace).thinking)
+        thinker.hurry(parked=retry)
+        with progress("thinking", hidden=call.as_json) as report:
+            thinker.flush(report)
+        memory.flush()
+        after, left = memory.stats(namespace=call.namespace).thinking, thinker.waiting()
+    counts = {name: count - before[name] for name, count in after.items()}
+    if call.as_json:
+        print_json({**counts, "waiting": left, "model": chosen.label})
+    else:
+        say(told(counts) or "nothing waited")
+    if counts.get("faults"):
+        say(f"{counts['faults']} answers could not be used: see `agentmem doctor`", err=True)
+        raise click.exceptions.Exit(1)
+
+
 def words(given: tuple[str, ...]) -> str:
     """The words of an argument as one text, or stdin's where it is `-`."""
     return sys.stdin.read().strip() if given == ("-",) else " ".join(given)
 
 
-COMMANDS = (chat, ask)
+COMMANDS = (chat, ask, think)

@@ -116,16 +116,20 @@ def _handler(server: ModelServer) -> type[BaseHTTPRequestHandler]:
             elif self.path != "/v1/chat/completions":
                 self.reply(404, {"error": {"message": "not found", "code": 404}})
             else:
-                self.say(server.answer(body))
+                self.say(server.answer(body), streamed=bool(body.get("stream")))
 
-        def say(self, said: Said) -> None:
+        def say(self, said: Said, *, streamed: bool) -> None:
             if isinstance(said, Refusal):
                 self.reply(said.status, {"error": {"message": said.message, "code": said.status}})
+                return
+            message = AIMessage(said) if isinstance(said, str) else said
+            if not streamed:
+                self.reply(200, _completion(message, server.model))
                 return
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.end_headers()
-            for event in _events(AIMessage(said) if isinstance(said, str) else said, server.model):
+            for event in _events(message, server.model):
                 self.wfile.write(event)
 
         def reply(self, status: int, body: Mapping[str, Any]) -> None:
@@ -140,6 +144,14 @@ def _handler(server: ModelServer) -> type[BaseHTTPRequestHandler]:
             """Quiet."""
 
     return Handler
+
+
+def _completion(said: AIMessage, model: str) -> dict[str, Any]:
+    """An answer in one piece, as what is asked behind an answer wants it: no tools."""
+    finish = said.response_metadata.get("finish_reason", "stop")
+    choice = {"index": 0, "message": {"role": "assistant", "content": said.text}, "finish_reason": finish}
+    usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+    return {"id": "1", "object": "chat.completion", "created": 1, "model": model, "choices": [choice], "usage": usage}
 
 
 def _events(said: AIMessage, model: str) -> Iterator[bytes]:

@@ -15,7 +15,7 @@ from datetime import date
 from functools import cache
 from typing import Any
 
-from agentmem.dates import mentions
+from agentmem.dates import Span, spans
 from agentmem.digests import normalise
 from agentmem.text import stems, words
 from agentmem.thinking.asking import EXTRACT, RECONCILE, SUMMARISE
@@ -31,8 +31,9 @@ _SHARE = 4
 _FEW = 3
 """Stems below which a statement may be made of words that the instructions have too."""
 _NEAR_DAYS = 400
-"""So far from the turn a date may be that the turn names in other words ("yesterday", "next spring")."""
+"""So far from the turn a date may be that the turn names in words that are not read here ("next spring")."""
 _SELF = re.compile(r"\bI(?:['\u2019]\w+)?\s+[a-z]|\b(?:[Mm]y|[Mm]yself|[Yy]ou(?:rs?|rself|rselves)?)\b")
+_SEEN_FROM_THEN = re.compile(r"\b(?:today|tonight|yesterday|tomorrow)\b", re.IGNORECASE)
 _ASSISTANT = re.compile(r"\W*(?:(?:the|this)\s+)?(?:ai\s+)?(?:assistant|chatbot)\b", re.IGNORECASE)
 _ORDER = re.compile(
     r"\b(?:must|should|shall|ha[sd] to|have to|needs? to|is to|are to|ought to|always|never|from now on|henceforth)\b",
@@ -40,12 +41,14 @@ _ORDER = re.compile(
 )
 _OVERRIDE = re.compile(
     r"\b(?:ignor|disregard|overrid|bypass|obey)\w*\b.{0,60}\b(?:instruction|rule|prompt|guideline|polic|order)"
+    r"|\b(?:instruction|rule|prompt|guideline)s?\b.{0,60}\b(?:ignor|disregard|overrid|bypass)"
     r"|\bsystem prompt\b|\bassistant\b.{0,40}\b(?:must|should|shall)\b",
     re.IGNORECASE,
 )
 _MONTHS = "january february march april may june july august september october november december"
 _DAYS = "monday tuesday wednesday thursday friday saturday sunday"
 _MONTH = rf"(?:{'|'.join(name.capitalize() for name in _MONTHS.split())})"
+_INNER_NAME = re.compile(r"(?<=[a-z,;] )[A-Z]\w+")
 _NTH = r"(?:st|nd|rd|th)?"
 _DATE = re.compile(
     rf"\b(?P<iso>\d{{4}}-\d{{2}}(?:-\d{{2}})?)\b|\b(?:\d{{1,2}}{_NTH} )?{_MONTH}\b(?: \d{{1,2}}{_NTH}\b)?"
@@ -124,7 +127,7 @@ def _unfit(text: str) -> str:
         return "no statement"
     if text.endswith("?"):
         return "a question"
-    if _SELF.search(text):
+    if _SELF.search(text) or _SEEN_FROM_THEN.search(text):
         return "not on its own"
     if _OVERRIDE.search(text) or _restates(text):
         return "an instruction"
@@ -133,8 +136,8 @@ def _unfit(text: str) -> str:
 
 def _restates(text: str) -> bool:
     """Whether a text is made of the words of our own prompts."""
-    said = set(stems(text)) - _TALK
-    return len(said) >= _FEW and said <= _prompts()
+    said = set(stems(text))
+    return len(said) >= _FEW and said <= _prompts() | _TALK
 
 
 @cache
@@ -200,18 +203,25 @@ def _speakers(exchange: Exchange) -> set[str]:
 
 def _dates_fit(text: str, turn: Turn) -> bool:
     """Whether the dates of a text are named in its turn, or near enough to it to be meant by it."""
-    named = set(words(turn.text))
-    loose = mentions(turn.text)
+    said, named = turn.occurred_at.date(), set(words(turn.text))
+    meant = spans(turn.text, today=said, years=[said.year - 1, said.year, said.year + 1])
     for match in _DATE.finditer(text):
         iso, year = match["iso"], match["year"] or match["alone"]
         if iso is not None and iso not in turn.text:
             day = _day(iso)
-            near = day is not None and abs((day - turn.occurred_at.date()).days) <= _NEAR_DAYS
-            if not near and not (day is not None and (loose or str(day.year) in named)):
+            if day is None or not (abs((day - said).days) <= _NEAR_DAYS or str(day.year) in named or _in(meant, day)):
                 return False
-        if year is not None and year not in named and not loose and abs(int(year) - turn.occurred_at.year) > 1:
+        if year is not None and year not in named and not _near(int(year), said.year, meant):
             return False
     return True
+
+
+def _near(year: int, now: int, meant: Iterable[Span]) -> bool:
+    return abs(year - now) <= 1 or any(first.year <= year <= stop.year for first, stop in meant)
+
+
+def _in(meant: Iterable[Span], day: date) -> bool:
+    return any(first <= day < stop for first, stop in meant)
 
 
 def _day(iso: str) -> date | None:
@@ -235,6 +245,15 @@ def adds(text: str, known: Iterable[str]) -> bool:
     held: set[str] = set().union(*(set(words(one)) for one in known))
     held |= {_NUMERALS[word] for word in held & _NUMERALS.keys()}
     return bool(_unfit(text) or telling(text) - held)
+
+
+def foreign(text: str, turns: Iterable[Turn]) -> bool:
+    """Whether a summary of turns has a number, or a name within a sentence, that none of them has; or gives orders."""
+    said = list(turns)
+    known = set().union(*(_words(turn) | set(words(turn.speaker or "")) for turn in said))
+    undated = _DATE.sub(" ", text)
+    names = {word for name in _INNER_NAME.findall(undated) for word in words(name)}
+    return bool((telling(undated) & (names | Wording(undated).numbers)) - known or _OVERRIDE.search(text))
 
 
 def same_subject(one: str | None, other: str | None) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from agentmem.interfaces import Reader
 from agentmem.text import count_tokens
 from agentmem.thinking.asking import turn_line
-from agentmem.types import Job, Thought, Turn, only_quotes
+from agentmem.types import Chunk, Job, Thought, Turn, only_quotes
 
 _REACH = 64
 """Turns looked at for the answer to one: results of tools stand between."""
@@ -86,6 +86,17 @@ def _recalled(reader: Reader, turns: Sequence[Turn]) -> tuple[list[str], bool]:
     thought: list[Thought] = reader.get("thought", parents, namespace=namespace)
     doubtful = any(turn.role == "tool" for turn in said) or not all(one.trusted for one in thought)
     return [turn.text for turn in said] + [one.text for one in thought], doubtful
+
+
+def chunk_turns(reader: Reader, job: Job, *, longest: int) -> list[Turn]:
+    """What was said in a closed chunk, without what tools said, together of at most about `longest` tokens."""
+    found: list[Chunk] = reader.get("chunk", [job.target], namespace=job.namespace)
+    if not found or found[0].last_seq is None:
+        return []
+    where = {"session": found[0].session, "seq": range(found[0].first_seq, found[0].last_seq + 1)}
+    turns = reader.select("turn", namespace=job.namespace, where=where, order="seq")
+    said = [t for t in turns if t.role in ("user", "assistant") and t.status != "superseded" and not only_quotes(t)]
+    return [replace(turn, parts=_part(_cut(own(turn), longest // len(said)))) for turn in said]
 
 
 def _part(text: str) -> tuple[dict[str, str], ...]:

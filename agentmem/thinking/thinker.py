@@ -10,23 +10,24 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from agentmem import chunks
 from agentmem.costs import add_costs
 from agentmem.embedqueue import EmbedQueue, Progress, encode
-from agentmem.errors import EmbedderError, ModelError
+from agentmem.errors import EmbedderError, ModelError, SecretError
 from agentmem.interfaces import Backend, Clock, Matrix, Writer
-from agentmem.ledger import THINK, change_jobs
+from agentmem.ledger import SUMMARIZE, THINK, change_jobs
 from agentmem.models.structured import Asker, Reply, Usage
 from agentmem.models.window import Window
 from agentmem.thinking.applying import Applying
-from agentmem.thinking.asking import EXTRACT, RECONCILE, Task, extract_messages
-from agentmem.thinking.checking import Note, notes
+from agentmem.thinking.asking import EXTRACT, RECONCILE, SUMMARISE, Task, extract_messages, summarise_messages
+from agentmem.thinking.checking import Note, foreign, notes
 from agentmem.thinking.comparing import NEW, Comparison, Decision, compare
-from agentmem.thinking.exchanges import Exchange, gather
+from agentmem.thinking.exchanges import Exchange, chunk_turns, gather
 from agentmem.types import Job, Namespace
 from agentmem.worker import Worker
 
@@ -55,6 +56,7 @@ _INSTRUCTION = 200
 _EMBEDDER_SECONDS = 10.0
 _LAST_SECONDS = 1.0
 """How long closing waits for the worker: long enough to store what it has, not for a model."""
+Batches: TypeAlias = "Callable[[Sequence[Job]], Iterator[tuple[Namespace, list[Job]]]]"
 _log = logging.getLogger(__name__)
 
 
@@ -127,7 +129,7 @@ class Thinker:
         return done
 
     def waiting(self) -> int:
-        return len(self._backend.jobs(task=THINK, state="queued"))
+        return sum(len(self._backend.jobs(task=task, state="queued")) for task in (THINK, SUMMARIZE))
 
     def hurry(self, *, parked: bool = False) -> None:
         """What was put off after a failure is due now; with `parked`, so is what was given up, as if never tried."""
@@ -141,7 +143,7 @@ class Thinker:
 
     @staticmethod
     def _backend_jobs(writer: Writer, state: str) -> list[Job]:
-        where = {"task": THINK, "state": state}
+        where = {"task": (THINK, SUMMARIZE), "state": state}
         return [job for ns in writer.namespaces() for job in writer.select("job", namespace=ns, where=where)]
 
     def work(self) -> int:
@@ -152,19 +154,24 @@ class Thinker:
         if self._asker is None:
             raise ModelError("there is no model to think with: name one")
         with self._working:
-            jobs = self._backend.claim(THINK, limit=_CLAIMED, lease_seconds=_LEASE_SECONDS)
-            left = {job.id: job for job in jobs}
-            try:
-                for namespace, batch in self._batches(jobs):
-                    if self._worker.stopping.is_set():
-                        break
-                    self._think(self._asker, namespace, batch)
-                    for job in batch:
-                        del left[job.id]
-            finally:
-                if left:
-                    self._give_back(left.values())
+            done = self._take(THINK, self._batches, self._think) or self._take(SUMMARIZE, _singly, self._sum_up)
             self.error = None
+        return done
+
+    def _take(self, task: str, batches: Batches, do: Callable[[Asker, Namespace, Sequence[Job]], None]) -> int:
+        """Do some jobs of a task; return how many are done, or put off."""
+        jobs = self._backend.claim(task, limit=_CLAIMED, lease_seconds=_LEASE_SECONDS)
+        left = {job.id: job for job in jobs}
+        try:
+            for namespace, batch in batches(jobs):
+                if self._worker.stopping.is_set() or self._asker is None:
+                    break
+                do(self._asker, namespace, batch)
+                for job in batch:
+                    del left[job.id]
+        finally:
+            if left:
+                self._give_back(left.values())
         return len(jobs) - len(left)
 
     def _give_back(self, jobs: Iterable[Job]) -> None:
@@ -216,6 +223,34 @@ class Thinker:
             self._queue.wake()
         for reason, count in thought.refused.items():
             _log.info("%d of what the model said is not kept: %s", count, reason)
+
+    def _sum_up(self, asker: Asker, namespace: Namespace, jobs: Sequence[Job]) -> None:
+        """Give one closed chunk its summary, in one call."""
+        (job,) = jobs
+        with self._backend.read() as reader:
+            turns = chunk_turns(reader, job, longest=self._budget)
+        usage, text = Usage(), ""
+        if turns:
+            try:
+                reply = self._ask(asker, SUMMARISE, summarise_messages(turns), usage)
+            except Fault as fault:
+                self._put_off(jobs, fault)
+                return
+            usage, text = reply.usage, _value(reply)["summary"].strip()
+        kept = bool(text) and not foreign(text, turns)
+        with self._backend.write() as writer:
+            there = writer.remove("job", [job.id], namespace=namespace)
+            done = there and kept and self._summarize(writer, job, text)
+            refused = {"summaries": int(done), "refused": int(bool(turns) and not kept)}
+            add_costs(writer, {**asdict(usage), **refused})
+        self._queue.wake()
+
+    def _summarize(self, writer: Writer, job: Job, text: str) -> bool:
+        try:
+            chunks.summarize(writer, job.target, text, namespace=job.namespace, now=self._clock())
+        except SecretError:
+            return False
+        return True
 
     def _exchanges(self, jobs: Sequence[Job]) -> list[Exchange]:
         with self._backend.read() as reader:
@@ -289,6 +324,10 @@ class Thinker:
         self._worker.close(wait=_LAST_SECONDS)
 
 
-def _value(reply: Reply) -> dict[str, list[dict[str, object]]]:
+def _singly(jobs: Sequence[Job]) -> Iterator[tuple[Namespace, list[Job]]]:
+    yield from ((job.namespace, [job]) for job in jobs)
+
+
+def _value(reply: Reply) -> Mapping[str, Any]:
     assert reply.value is not None
-    return dict(reply.value)
+    return reply.value

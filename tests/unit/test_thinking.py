@@ -446,7 +446,7 @@ def test_a_long_queue_takes_few_calls(memory: Memory) -> None:
     assert len(texts(memory)) == 200
     found = counted(memory)
     assert (found["exchanges"], found["calls"]) == (200, len(mind.calls))
-    assert found["calls"] <= 2 * 200 / 10
+    assert sum(name != "summary" for name, _ in mind.calls) <= 2 * 200 / 10
 
 
 def test_one_exchange_takes_two_calls_at_most(memory: Memory) -> None:
@@ -483,3 +483,73 @@ def test_namespaces_are_thought_about_apart(memory: Memory) -> None:
     for name in ("one", "two"):
         assert [t.strength for t in memory.thoughts(namespace=(name,))] == [1]
     assert len(mind.calls) == 2
+
+
+# -- summaries of chunks ----------------------------------------------------------------------------------------
+
+
+def fill_a_chunk(memory: Memory, word: str = "hike") -> list[str]:
+    """Four exchanges, which are a chunk, and one more, which closes it; ids of the users' turns."""
+    return [say(memory, f"I went on {word} number {n}.") for n in range(2, 7)]
+
+
+def test_a_closed_chunk_is_summed_up(memory: Memory) -> None:
+    fill_a_chunk(memory)
+    mind = Mind()
+    think(memory, mind)
+    first, second = memory.chunks(namespace=NS)
+    assert (first.summary, second.summary) == ("Talk.", None)
+    (asked,) = (text for name, text in mind.calls if name == "summary")
+    assert [n for n in range(2, 7) if f"number {n}" in asked] == [2, 3, 4, 5]
+    assert memory.backend.jobs(task="summarize") == []
+    assert counted(memory)["summaries"] == 1
+
+
+def test_forgetting_a_turn_has_the_summary_made_anew_without_it(memory: Memory) -> None:
+    turns = fill_a_chunk(memory)
+    think(memory, Mind())
+    memory.forget([turns[0]], namespace=NS)
+    assert memory.chunks(namespace=NS)[0].summary is None
+    mind = Mind()
+    think(memory, mind)
+    assert memory.chunks(namespace=NS)[0].summary == "Talk."
+    assert not any("number 2" in text for _, text in mind.calls)
+
+
+def test_a_summary_with_a_name_of_its_own_is_refused(memory: Memory) -> None:
+    fill_a_chunk(memory)
+    mind = Mind(summary="Ann went on a hike with Mallory.")
+    think(memory, mind)
+    assert memory.chunks(namespace=NS)[0].summary is None
+    assert memory.backend.jobs(task="summarize") == []
+    assert counted(memory)["refused"] == 1
+
+
+def test_a_turn_forgotten_while_the_model_sums_up_is_in_no_summary(memory: Memory) -> None:
+    turns = fill_a_chunk(memory)
+
+    class Forgetting(Mind):
+        def __call__(self, name: str, text: str) -> Any:
+            if name == "summary" and "number 2" in text:
+                memory.forget([turns[0]], namespace=NS)
+                return '{"summary": "Ann went on hike number 2."}'
+            return super().__call__(name, text)
+
+    think(memory, Forgetting())
+    assert memory.chunks(namespace=NS)[0].summary == "Talk."
+
+
+def test_a_summary_that_fails_is_parked_and_tried_again(memory: Memory, clock: Clock) -> None:
+    fill_a_chunk(memory)
+    mind = Mind()
+    thinker = think(memory, Mind(summary="and on " * 60))
+    for _ in range(5):
+        clock.pass_(hours=1)
+        thinker.flush()
+    (parked,) = memory.backend.jobs(task="summarize", state="parked")
+    assert parked.reason == "the answer to `summary` was repetitive in 4 tries"
+    mind.summary = "Talk of hikes."
+    again = memory.thinker(mind.model())
+    again.hurry(parked=True)
+    again.flush()
+    assert memory.chunks(namespace=NS)[0].summary == "Talk of hikes."

@@ -40,6 +40,7 @@ class Mind:
     decides: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     faults: list[Any] = field(default_factory=list)
     """What it says instead, one after another, before it begins to think."""
+    summary: str = "Talk."
     calls: list[tuple[str, str]] = field(default_factory=list)
 
     def model(self, *script: Any) -> FakeChatModel:
@@ -50,6 +51,8 @@ class Mind:
         if self.faults:
             fault = self.faults.pop(0)
             return fault(name, text) if isinstance(fault, Callable) else fault  # type: ignore[arg-type]
+        if name == "summary":
+            return json.dumps({"summary": self.summary})
         return json.dumps(self._thoughts(text) if name == "thoughts" else self._decisions(text))
 
     def draws_only(self, said: str) -> str:
