@@ -273,7 +273,7 @@ class Agent:
 
     def _mended(self, exchange: Exchange, error: ModelError) -> bool:
         """Whether asking once more, otherwise, may go well; what is changed is remembered for later questions."""
-        if not exchange.silent:
+        if not exchange.silent and not isinstance(error, UnparsedCallError):
             return False
         if chat.was_too_long(error) and "length" not in exchange.mended:
             assert self._window is not None
@@ -316,9 +316,10 @@ class Agent:
         if exchange.user_turn is None:
             return
         said, marks = f"{call['name']}({_arguments(call)}):\n{result.text}", {}
-        if call["name"] in self._own:
-            known = result.artifact if isinstance(result.artifact, FromMemory) else None
-            said, marks = known.note if known else f"{call['name']}: failed", {"quotes": True}
+        if isinstance(result.artifact, FromMemory):
+            said, marks = result.artifact.note, {"quotes": True}
+        elif call["name"] in self._own:
+            said, marks = f"{call['name']}: failed", {"quotes": True}
         kept = self.memory.observe(
             "tool",
             said,

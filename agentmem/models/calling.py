@@ -85,14 +85,15 @@ class Native:
 
 
 _CALL_MARKS = ("<tool_call>", "<|tool_call|>", "<|python_tag|>", "[TOOL_CALLS]", "<function=", '{"name":', '{"name" :')
-"""How models begin a call; a server with the right parser takes it out of the text."""
+"""How models begin a call, at the head of a line; a server with the right parser takes it out of the text."""
 
 
 class _Native:
     def __init__(self, tools: Sequence[str], thinks: bool) -> None:
         self._reasoning = Reasoning(thinks)
         self._tools = tools
-        self._held: str | None = "" if tools else None  # what may become a call; None: it is text
+        self._held = ""  # what may become a call
+        self._at_head = True  # of a line
         self._whole: AIMessageChunk | None = None  # of the chunks that hold a part of a call
 
     @property
@@ -105,21 +106,26 @@ class _Native:
         return self._sifted(self._reasoning.take(chunk.text))
 
     def _sifted(self, text: str) -> str:
-        if self._held is None:
+        """The text but for what may become a call."""
+        if not self._tools:
             return text
         self._held += text
-        head = self._held.lstrip()
-        if any(head.startswith(mark) or mark.startswith(head) for mark in _CALL_MARKS):
-            return ""
-        text, self._held = self._held, None
-        return text
+        said = ""
+        while self._held:
+            head = self._held.lstrip()
+            if self._at_head and any(head.startswith(mark) or mark.startswith(head) for mark in _CALL_MARKS):
+                break
+            line, newline, self._held = self._held.partition("\n")
+            said += line + newline
+            self._at_head = bool(newline)
+        return said
 
     def end(self, step: int) -> tuple[str, Calls]:
         calls = [] if self._whole is None else chat.tool_calls(self._whole, step)
-        rest = self._sifted(self._reasoning.end()) + (self._held or "")
-        if not calls and self._held and self._calls_one(self._held):
+        rest = self._sifted(self._reasoning.end())
+        if not calls and self._calls_one(self._held):
             raise UnparsedCallError("the model's server does not parse this model's tool calls")
-        return ("" if calls and self._held else rest), calls
+        return (rest if calls else rest + self._held), calls
 
     def _calls_one(self, text: str) -> bool:
         return text.lstrip().startswith(_CALL_MARKS) and any(f'"{n}"' in text or f"={n}>" in text for n in self._tools)

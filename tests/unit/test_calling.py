@@ -96,6 +96,14 @@ def test_a_call_that_comes_as_text_is_not_shown_and_asked_for_otherwise(notes: M
         assert len(server.chats) == 3
 
 
+def test_what_was_said_before_such_a_call_stays(notes: Memory) -> None:
+    said = 'Let me look.\n\n<tool_call>\n{"name": "weather", "arguments": {"city": "Rome"}}\n</tool_call>'
+    with ModelServer([said, calls("weather", city="Rome"), says("It is sunny.")]) as server:
+        answer = agent_of(server, notes, tools=[weather]).ask("Weather?")
+        assert answer.text.split() == ["Let", "me", "look.", "It", "is", "sunny."]
+        assert "response_format" in server.chats[1]
+
+
 @pytest.mark.parametrize("said", ['{"name": "Ada", "age": 7}', "<tool_call> is a mark.", "[TOOL", "<function=x>"])
 def test_what_only_looks_like_a_call_is_text(notes: Memory, said: str) -> None:
     with ModelServer([said]) as server:
@@ -231,6 +239,9 @@ def test_a_parsed_call_beside_its_own_text_is_a_call_once() -> None:
 def test_without_tools_nothing_is_held_back() -> None:
     shown, called = pieces_of(Native().hearing([], thinks=False), '{"name": "weather"}', 4)
     assert (len(shown), called) == (5, [])
+    lines = "One.\n\n  two <tool_call>\n[three]\n{four}\n"
+    for size in (1, 3, 1000):
+        assert "".join(pieces_of(Native().hearing([weather], thinks=False), lines, size)[0]) == lines
     with pytest.raises(UnparsedCallError):
         pieces_of(Native().hearing([weather], thinks=False), '{"name": "weather"}', 4)
 
