@@ -407,7 +407,8 @@ class Memory:
         without: Sequence[str] = (),
         wait: float | None = None,
     ) -> Recollection:
-        """The `k` best remembered things for a query, within `budget` tokens; no model call.
+        """The `k` best remembered things for a query, within `budget` tokens; no model call. The parts of a question
+        that asks for several things take turns (agentmem/questions.py).
 
         `subtree` asks every namespace at or below this one. `session`, `kinds`, `speaker` (of turns: a name or a role),
         `origin` (of thoughts), `after` (inclusive), `before` (exclusive), `as_of` and `known_at` are conditions
@@ -438,7 +439,7 @@ class Memory:
         )
 
     def reading(self, query: str, *, namespace: Namespace, subtree: bool = False) -> dict[str, tuple[str, ...]]:
-        """What `recall` reads a query as: its stems, the speakers it names, … (`explain.reading`)."""
+        """What `recall` reads a query as: its parts, its stems, the speakers it names, … (`explain.reading`)."""
         namespace = check_namespace(namespace)
         return self._search.reading(query, self.namespaces(namespace) if subtree else [namespace])
 

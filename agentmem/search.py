@@ -1,4 +1,9 @@
-"""A recall from its query to its items: the query embedded, the namespaces asked, the best reranked."""
+"""A recall from its query to its items: taken apart and embedded, the namespaces asked, the best reranked.
+
+The parts of a question (questions.py) take turns, and after them the whole question, for what only it says: the best of
+each comes first, then the second of each. So every part has its share of the first few, whatever the others find, and
+no score of one need be weighed against another's.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +12,26 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 from agentmem import embedqueue
 from agentmem.config import Settings
+from agentmem.display import one_line
 from agentmem.embedqueue import EmbedQueue
 from agentmem.errors import EmbedderError, InputError, StoreError
 from agentmem.filters import Conditions
 from agentmem.interfaces import Backend
+from agentmem.questions import parts
 from agentmem.recall import RecallEngine
 from agentmem.rerank import CrossEncoder, Reranker
-from agentmem.text import count_tokens
+from agentmem.text import count_tokens, normalise
 from agentmem.types import Namespace, RecallItem, Recollection
 
+_WHO = ("role", "speaker", "origin", "namespace")
+"""What else of an item's source must be equal where two say the same."""
+_LONGEST = 60
+"""Characters of a part that an item is shown to be for."""
 _log = logging.getLogger(__name__)
 _CATCH_UP = 64
 """Records that a recall embeds first when it may wait: what was just said, not the backlog of an ingest."""
@@ -59,37 +71,48 @@ class Search:
         until = None if wait is None else time.monotonic() + wait
         if self._reranker is not None:
             self._reranker.start()
-        vector = self._vector(query, wait, namespaces)
+        asked = (*parts(query), query)
+        vectors = self._vectors(asked, wait, namespaces)
         started = time.perf_counter()
-        ask = partial(self._engine.recall, query, vector, conditions=conditions, without=without)
+
+        def ask(part: str, vector: Any, k: int, budget: int | None) -> list[RecallItem]:
+            recall = partial(self._engine.recall, part, vector, conditions=conditions, without=without)
+            return _merged({ns: recall(namespace=ns, k=k, budget=budget) for ns in namespaces}, named)
+
         if self._reranker is None:
-            items = _merged({ns: ask(namespace=ns, k=k, budget=budget) for ns in namespaces}, named)
+            found = [ask(part, vector, k, budget) for part, vector in zip(asked, vectors, strict=True)]
         else:
-            most = max(k, self._candidates)
-            best = _merged({ns: ask(namespace=ns, k=most) for ns in namespaces}, named)[:most]
-            items = self._reranker.ordered(query, best, None if until is None else max(0, until - time.monotonic()))
+            most = max(k, self._candidates // len(asked))
+            found = [
+                self._reranker.ordered(part, ask(part, vector, most, None)[:most], _left(until))
+                for part, vector in zip(asked, vectors, strict=True)
+            ]
         elapsed = (time.perf_counter() - started) * 1000
-        return Recollection(query, _within(items, k, budget), dense=vector is not None, milliseconds=elapsed)
+        items = found[0] if len(asked) == 1 else _in_turns(asked, found)
+        return Recollection(query, _within(items, k, budget), dense=vectors[0] is not None, milliseconds=elapsed)
 
     def reading(self, query: str, namespaces: Sequence[Namespace]) -> dict[str, tuple[str, ...]]:
-        """What a query is read as in these namespaces together, see `explain.reading`."""
-        found: dict[str, tuple[str, ...]] = {}
-        for namespace in namespaces:
-            for sort, values in self._engine.reading(query, namespace=namespace).items():
-                found[sort] = tuple(dict.fromkeys((*found.get(sort, ()), *values)))
+        """What a query is read as in these namespaces together: its "parts", and of all of them `explain.reading`."""
+        asked = parts(query)
+        found: dict[str, tuple[str, ...]] = {"parts": asked}
+        for part in (*asked, query):
+            for namespace in namespaces:
+                for sort, values in self._engine.reading(part, namespace=namespace).items():
+                    found[sort] = tuple(dict.fromkeys((*found.get(sort, ()), *values)))
         return found
 
-    def _vector(self, query: str, wait: float | None, namespaces: Sequence[Namespace]) -> Any:
+    def _vectors(self, texts: Sequence[str], wait: float | None, namespaces: Sequence[Namespace]) -> Sequence[Any]:
+        """The vector of each, or None for each of them: full text alone."""
         embedder = self._queue.embedder(wait)
         if embedder is None:
-            return None
+            return [None] * len(texts)
         if wait is None and self._waiting(namespaces):
             self._catch_up()
         try:
-            return embedqueue.encode(embedder, [query])[0]
+            return list(embedqueue.encode(embedder, texts))
         except EmbedderError:
             _log.warning("the query could not be embedded: full text answers alone")
-            return None
+            return [None] * len(texts)
 
     def _waiting(self, namespaces: Sequence[Namespace]) -> bool:
         queued = {"task": "embed", "state": "queued"}
@@ -108,6 +131,26 @@ def _merged(found: Mapping[Namespace, Sequence[RecallItem]], named: bool) -> lis
     """The items of several namespaces by score."""
     items = [_named(item, namespace) if named else item for namespace in found for item in found[namespace]]
     return sorted(items, key=lambda item: -item.score)
+
+
+def _in_turns(asked: Sequence[str], found: Sequence[Sequence[RecallItem]]) -> list[RecallItem]:
+    """What each part and the whole found, one after the other, each item with the part that brought it first.
+
+    What two of them find comes once, and so do two records that say the same, of which each may prefer another.
+    """
+    notes = [f' · for "{one_line(part, _LONGEST)}"' for part in asked[:-1]] + [""]
+    taken: dict[tuple[str, ...], RecallItem] = {}
+    for turn in zip_longest(*found):
+        for note, item in zip(notes, turn, strict=True):
+            if item is not None:
+                who = (str(item.source.get(name)) for name in _WHO)
+                taken.setdefault((item.kind, *who, normalise(item.text)), replace(item, why=item.why + note))
+    return list(taken.values())
+
+
+def _left(until: float | None) -> float | None:
+    """Seconds until then, None without end."""
+    return None if until is None else max(0.0, until - time.monotonic())
 
 
 def _named(item: RecallItem, namespace: Namespace) -> RecallItem:

@@ -215,7 +215,8 @@ class Signal:
 @dataclass(frozen=True, slots=True)
 class RecallItem:
     """One remembered thing, at its rank. The contributions of its `signals` add up to `score`; `why` says in words what
-    counted. `measures` (explain.MEASURES) say how far it answers the query at all.
+    counted. `measures` (explain.MEASURES) say how far it answers the query at all. Where the query has several parts,
+    which take turns, all of these are of the part that `why` names, and scores descend within each.
 
     `source` is where it came from: for a turn its session, seq, role, speaker, source, external_id and metadata (a
     LoCoMo turn's `dia_id`, a BEAM turn's `message_id`); for a thought its origin and the ids of its source turns.
