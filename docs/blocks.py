@@ -19,7 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/tutorial.md", "docs/howto.md", "docs/recall.md", "docs/reference/settings.md")
+PAGES = (
+    "README.md",
+    "docs/tutorial.md",
+    "docs/howto.md",
+    "docs/recall.md",
+    "docs/thinking.md",
+    "docs/reference/settings.md",
+)
 
 _FENCE = re.compile(r"^```(?P<kind>console|python|text)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 _ID = re.compile(r"\b(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?=[a-f]*[0-9])[0-9a-f]{8})\b")

@@ -39,7 +39,7 @@ class Applying:
         draft = self._draft(note)
         if draft is None:
             return
-        others = [other for other in map(self._current, decision.others) if other is not None]
+        others = self._standing(decision.others)
         sources = [turn.id for turn in note.sources]
         if decision.action == "same" and others:
             thoughts.strengthen(self._writer, others[0], draft, sources=sources)
@@ -52,7 +52,7 @@ class Applying:
         others = [other for other in others if other.id != inserted.thought.id]
         if decision.action == "replaces":
             self._replace(inserted.thought, others)
-        elif decision.action == "merge" and others and len(others) == len(decision.others):
+        elif decision.action == "merge" and others and all(map(self._current, decision.others)):
             self._merge(place, inserted.thought, others, decision.text)
 
     def _draft(self, note: Note) -> Thought | None:
@@ -72,6 +72,11 @@ class Applying:
         except SecretError:
             self.done["secret"] += 1
             return None
+
+    def _standing(self, others: Iterable[Other]) -> list[Thought]:
+        """What they are now, each once: two that were shown apart may have become one."""
+        found = (self._current(other) for other in others)
+        return list({thought.id: thought for thought in found if thought is not None}.values())
 
     def _current(self, other: Other) -> Thought | None:
         """What a stored thought, or an earlier new one, is now, as far as it still stands."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from agentmem import chunks
 from agentmem.costs import add_costs
 from agentmem.embedqueue import EmbedQueue, Progress, encode
-from agentmem.errors import EmbedderError, ModelError, SecretError
+from agentmem.errors import EmbedderError, InputError, ModelError
 from agentmem.interfaces import Backend, Clock, Matrix, Writer
 from agentmem.ledger import SUMMARIZE, THINK, change_jobs
 from agentmem.models.structured import Asker, Reply, Usage
@@ -61,10 +61,10 @@ _log = logging.getLogger(__name__)
 
 
 class Fault(Exception):
-    """An answer that cannot be used. It never leaves this module."""
+    """Why exchanges could not be thought about, without a word of them. It never leaves this module."""
 
-    def __init__(self, task: Task, reply: Reply, usage: Usage) -> None:
-        super().__init__(f"the answer to `{task.name}` was {reply.fault}")
+    def __init__(self, reason: str, usage: Usage) -> None:
+        super().__init__(reason)
         self.usage = usage
 
 
@@ -213,16 +213,23 @@ class Thinker:
         except Fault as fault:
             self._put_off(jobs, fault)
             return
+        try:
+            self._store(namespace, jobs, thought)
+        except InputError as error:  # nothing of it is stored then; the queue must not stand still for it
+            self._put_off(jobs, Fault(f"what was decided could not be stored ({type(error).__name__})", thought.usage))
+            return
+        if thought.notes:
+            self._queue.wake()
+        for reason, count in thought.refused.items():
+            _log.info("%d of what the model said is not kept: %s", count, reason)
+
+    def _store(self, namespace: Namespace, jobs: Sequence[Job], thought: _Thought) -> None:
         with self._backend.write() as writer:
             applying = Applying(writer, namespace, self._clock())
             applying.apply(thought.notes, thought.decisions)
             done = writer.remove("job", [job.id for job in jobs], namespace=namespace)
             refused = {"refused": thought.refused.total()}
             add_costs(writer, {"exchanges": done, **asdict(thought.usage), **applying.done, **refused})
-        if thought.notes:
-            self._queue.wake()
-        for reason, count in thought.refused.items():
-            _log.info("%d of what the model said is not kept: %s", count, reason)
 
     def _sum_up(self, asker: Asker, namespace: Namespace, jobs: Sequence[Job]) -> None:
         """Give one closed chunk its summary, in one call."""
@@ -248,7 +255,7 @@ class Thinker:
     def _summarize(self, writer: Writer, job: Job, text: str) -> bool:
         try:
             chunks.summarize(writer, job.target, text, namespace=job.namespace, now=self._clock())
-        except SecretError:
+        except InputError:  # a secret, or a chunk that was made anew meanwhile
             return False
         return True
 
@@ -288,7 +295,7 @@ class Thinker:
     def _ask(self, asker: Asker, task: Task, messages: Sequence[BaseMessage], before: Usage) -> Reply:
         reply = asker.ask(messages, task.schema, name=task.name, max_tokens=self._room(messages))
         if reply.fault is not None:
-            raise Fault(task, reply, before + reply.usage)
+            raise Fault(f"the answer to `{task.name}` was {reply.fault}", before + reply.usage)
         return reply
 
     def _compare(self, namespace: Namespace, found: Sequence[Note]) -> Comparison:

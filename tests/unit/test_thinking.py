@@ -15,8 +15,9 @@ from langchain_core.messages import AIMessage
 from agentmem.agent import Agent
 from agentmem.config import Settings
 from agentmem.costs import costs
-from agentmem.errors import ModelError
+from agentmem.errors import ConflictError, ModelError
 from agentmem.memory import Memory
+from agentmem.thinking.applying import Applying
 from agentmem.thinking.thinker import Thinker
 from tests.unit.thinking_support import NOON, NS, Clock, Mind
 
@@ -175,6 +176,41 @@ def test_a_new_statement_is_compared_with_earlier_ones_of_the_same_batch(memory:
     think(memory, mind)
     assert texts(memory) == ["Ann moved to Oslo."]
     assert [name for name, _ in mind.calls] == ["thoughts", "decisions"]
+
+
+def test_what_was_shown_as_two_and_became_one_is_retracted_once(memory: Memory) -> None:
+    mind = Mind(CITIES, MOVED)
+    first, second = CITIES
+    say(memory, first)
+    think(memory, mind)
+    say(memory, first)  # strengthens the thought, which is then shown as stored and as new
+    say(memory, second)
+    decided = {"new": 1, "action": "replaces", "existing": [1, 2], "text": ""}
+    both = [
+        {"turn": n, "head": "", "relation": "", "tail": "", **CITIES[said][0]} for n, said in ((1, first), (3, second))
+    ]
+    mind.faults = [json.dumps({"thoughts": both}), json.dumps({"decisions": [decided]})]
+    think(memory, mind)
+    assert texts(memory) == ["Ann moved to Oslo."]
+    assert [t.strength for t in memory.thoughts(namespace=NS, state="retracted")] == [2]
+
+
+def test_what_cannot_be_stored_is_put_off_and_keeps_nothing_waiting(
+    memory: Memory, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: Any) -> None:
+        raise ConflictError(f"{OSLO} is refused")
+
+    say(memory, OSLO)
+    with monkeypatch.context() as broken:
+        broken.setattr(Applying, "apply", refuse)
+        thinker = think(memory, Mind({OSLO: [LIVES_IN_OSLO]}))
+        assert [(job.attempts, job.reason) for job in jobs(memory)] == [(1, None)]
+        for _ in range(4):
+            clock.pass_(hours=1)
+            thinker.flush()
+    (parked,) = jobs(memory, "parked")
+    assert parked.reason == "what was decided could not be stored (ConflictError) in 4 tries"
 
 
 BAD_DECISIONS: list[dict[str, Any]] = [
