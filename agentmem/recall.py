@@ -25,6 +25,7 @@ from agentmem.explain import Explanation, reading
 from agentmem.filters import KINDS, Conditions, Mask, allowed
 from agentmem.fusion import DEFAULT, NO_LEADS, Fused, Query, Scene, Weights, arrange, everything, fuse, has_meaning
 from agentmem.indexes.arrays import union
+from agentmem.indexes.ids import NOT_THERE
 from agentmem.interfaces import Backend, Clock, Reader
 from agentmem.leads import any_thoughts, follow
 from agentmem.text import index_text, normalise, stems
@@ -80,8 +81,8 @@ class RecallEngine:
         conditions: Conditions = ANYTHING,
         without: Sequence[str] = (),
     ) -> list[RecallItem]:
-        """The `k` best items by rank, near-equal ones taken once, together of at most `budget` tokens; those whose ids
-        are `without` are passed over.
+        """The `k` best items by rank, near-equal ones taken once, together of at most `budget` tokens. What is
+        `without`, by its id, is passed over, and so is what says the same.
 
         `vector` is the query's unit vector, shape (dimension,), or None: full text alone. Superseded turns never come
         back. Raises EmbedderMismatchError where the vector's dimension is not that of the vectors held.
@@ -95,12 +96,13 @@ class RecallEngine:
                 return []
             if changed and (cache.pending() is not None or cache.due()):
                 self.builder.wake()
+            had = [doc for doc in cache.ids.numbers(without).tolist() if doc != NOT_THERE]
             for scene, passing in self._scenes(cache, reader, asked, conditions):
                 fused = fuse(scene, self._weights)
                 passing &= (fused.score > 0) | has_meaning(cache, asked)
-                if without:
-                    passing &= ~np.isin(fused.docs, cache.ids.numbers(without))
-                walk = _walked(reader, cache, fused.docs[passing], fused.score[passing], k, budget)
+                if had:
+                    passing &= ~np.isin(fused.docs, had)
+                walk = _walked(reader, cache, fused.docs[passing], fused.score[passing], k, budget, had)
                 if walk.full:
                     break
             return _items(reader, cache, fused, asked, walk.fetched())
@@ -198,12 +200,19 @@ def _best(docs: Docs, scores: NDArray[np.float32], k: int) -> list[int]:
 
 
 def _walked(
-    reader: Reader, cache: NamespaceCache, docs: Docs, scores: NDArray[np.float32], k: int, budget: int | None
+    reader: Reader,
+    cache: NamespaceCache,
+    docs: Docs,
+    scores: NDArray[np.float32],
+    k: int,
+    budget: int | None,
+    had: Sequence[int],
 ) -> _Walk:
     """Walk down the ranking, passing over what says the same as a better one and what the budget has no room for."""
     wanted = 4 * k + 20
     while True:
         walk = _Walk(reader, cache, k, budget)
+        walk.pass_over(had)
         best = _best(docs, scores, wanted)
         walk.along(best, scores[np.searchsorted(docs, best)])
         if len(walk.picked) == k or wanted >= len(docs):
@@ -226,6 +235,11 @@ class _Walk:
     _records: dict[int, Turn | Thought] = field(default_factory=dict)
     _order: Spread = NOTHING
 
+    def pass_over(self, docs: Sequence[int]) -> None:
+        """What says the same as one of these is not picked."""
+        for doc in docs:
+            self._alike.setdefault(self._key(doc), []).append(doc)
+
     def along(self, docs: Sequence[int], scores: NDArray[np.float32]) -> None:
         """Visit documents, given best first, in the order in which they repeat least."""
         self._order = spread(self.cache, docs, scores, self._texts)
@@ -233,15 +247,18 @@ class _Walk:
             self._visit(doc)
 
     def _visit(self, doc: int) -> None:
-        columns = self.cache.columns
-        key = (int(columns["kind"][doc]), int(columns["role"][doc]), self.cache.postings.signature(doc))
-        alike = self._alike.setdefault(key, [])
+        alike = self._alike.setdefault(self._key(doc), [])
         same = next((other for other in alike if self._says(other) == self._says(doc)), None)
-        if same is not None:
+        if same in self.picked:
             self.picked[same] += 1
-        elif len(self.picked) < self.k and self._fits(int(columns["tokens"][doc])):
+        elif same is None and len(self.picked) < self.k and self._fits(int(self.cache.columns["tokens"][doc])):
             self.picked[doc] = 1
             alike.append(doc)
+
+    def _key(self, doc: int) -> tuple[int, int, frozenset[int]]:
+        """What two documents that say the same have in common; seldom do others have it."""
+        columns = self.cache.columns
+        return int(columns["kind"][doc]), int(columns["role"][doc]), self.cache.postings.signature(doc)
 
     @property
     def full(self) -> bool:

@@ -92,6 +92,14 @@ def test_what_was_said_in_another_session_is_recalled_as_quoted_data(memory: Mem
     assert {item.id for item in answer.recollection.items} <= edges_of(memory, answer.turn)
 
 
+def test_the_same_question_of_another_session_takes_no_place_among_what_is_recalled(memory: Memory) -> None:
+    agent, model = talk(memory, "I don't know.", "I don't know.")
+    agent.ask("What is my boat called?")
+    agent.begin_session()
+    agent.ask("What is my boat called?")
+    assert "What is my boat called?" not in str(model.requests[1][0].content)
+
+
 def test_history_is_shown_once_and_as_conversation(memory: Memory) -> None:
     agent, model = talk(memory, "Nice name.", "Pequod.")
     first = agent.ask("My boat is called Pequod.")
