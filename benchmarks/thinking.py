@@ -99,19 +99,21 @@ def measure(said: list[tuple[str, str]], folder: Path, *, at_once: bool) -> dict
     store, model = folder / f"{at_once}.db", Model()
     with Memory(store, embedder=None, settings=Settings(store=str(store))) as memory:
         thinker = memory.thinker(FakeChatModel([], thinking=model))
-        seconds = 0.0
+        seconds, begun = 0.0, time.process_time()
         for who, text in said:
             turn = memory.observe("user", text, namespace=NS, speaker=who, think=True)
             memory.observe("assistant", "Noted.", namespace=NS, parent_id=turn.id)
             if not at_once:
                 seconds += _timed(thinker.flush)
         seconds += _timed(thinker.flush)
+        worked = time.process_time() - begun
         texts = [thought.text for thought in memory.thoughts(namespace=NS)]
         with memory.backend.read() as reader:
             counted = costs(reader)
     wanted = expected(said)
     return {
         "ms_an_exchange": 1000 * (seconds - model.seconds) / len(said),
+        "processor_ms_with_keeping_it": 1000 * (worked - model.seconds) / len(said),
         "calls_an_exchange": (counted["calls"] - counted.get("summaries", 0)) / len(said),
         "summaries": counted.get("summaries", 0),
         "thoughts": len(texts),

@@ -97,6 +97,11 @@ def _take(ctx: click.Context, kwargs: dict[str, Any]) -> Call:
     return call
 
 
+def unembedded(memory: Memory, state: str = "queued") -> int:
+    """How many records wait for their vector, or were given up, in the whole store."""
+    return len(memory.backend.jobs(task="embed", state=state))
+
+
 def at_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agentmem.commands.common import Call, common, json_option
+from agentmem.commands.common import Call, common, json_option, unembedded
 from agentmem.commands.output import print_json, say
 from agentmem.commands.progress import progress
 from agentmem.errors import FormatError, InputError
@@ -53,7 +53,7 @@ def ingest(call: Call, files: tuple[Path, ...], form: str, no_embed: bool) -> No
         done, failed = _ingest_all(call, memory, paths, form)
         if not no_embed:
             _embed(memory)
-        waiting = memory.stats(namespace=call.namespace).waiting
+        waiting = unembedded(memory)
     if call.as_json:
         totals = {name: sum(getattr(f, name) for f in done) for name in ("added", "known", "suppressed", "empty")}
         print_json({"files": done, **totals, "waiting": waiting, "failed": failed})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from agentmem.commands.common import Call, common, consent, json_option, yes_option
+from agentmem.commands.common import Call, common, consent, json_option, unembedded, yes_option
 from agentmem.commands.output import as_json, print_json, say, table
 from agentmem.commands.progress import progress
 from agentmem.errors import InputError
@@ -186,11 +186,12 @@ def reindex(call: Call) -> None:
     with call.memory(embed=True) as memory:
         with progress("embedding") as report:
             memory.reindex(progress=report)
-        found = memory.stats(namespace=call.namespace)
+        found, waiting = memory.stats(namespace=call.namespace), unembedded(memory)
+        parked = unembedded(memory, "parked")
     if call.as_json:
-        print_json({"embedder": found.embedder, "waiting": found.waiting, "parked": found.parked})
+        print_json({"embedder": found.embedder, "waiting": waiting, "parked": parked})
     else:
-        left = f"; {found.parked} could not be, see `agentmem doctor`" if found.parked else ""
+        left = f"; {parked} could not be, see `agentmem doctor`" if parked else ""
         say(f"embedded with {found.embedder}{left}")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agentmem.commands.common import Call, Moment, common, json_option, yes_option
+from agentmem.commands.common import Call, Moment, common, json_option, unembedded, yes_option
 from agentmem.commands.forgetting import forget_options, run_forget
 from agentmem.commands.output import as_json, print_json, say, table
 from agentmem.commands.talking import words
@@ -91,16 +91,16 @@ def add_thought(call: Call, text: tuple[str, ...], supersedes: str | None, **giv
     with call.memory(create=True, embed=True) as memory:
         replaced = None if supersedes is None else call.resolve(memory, supersedes, "thought")
         done = memory.insert(words(text), namespace=call.namespace, supersedes=replaced, **given)
-        _embed_soon(memory, call)
+        _embed_soon(memory)
     if call.as_json:
         print_json({**as_json(done.thought), "strengthened": done.strengthened})
     else:
         say(f"{'strengthened' if done.strengthened else 'remembered'} {short_id(done.thought.id)}")
 
 
-def _embed_soon(memory: Memory, call: Call) -> None:
+def _embed_soon(memory: Memory) -> None:
     """Give the thought its vector while we are here. It is kept all the same where the embedder fails."""
-    if memory.stats(namespace=call.namespace).waiting > _SOON:
+    if unembedded(memory) > _SOON:
         return
     try:
         memory.flush()
