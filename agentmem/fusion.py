@@ -21,7 +21,7 @@ from agentmem.dates import mentions, spans
 from agentmem.episodes import NOBODY, Docs, beside, contains, key_relevance, mates
 from agentmem.indexes.arrays import union
 from agentmem.indexes.bm25 import Matches, common
-from agentmem.text import FIRST_PERSON, STOP_WORDS, stems, words
+from agentmem.text import STOP_WORDS, asks_of_asker, stems, words
 from agentmem.types import Signal
 
 Scores = NDArray[np.float32]
@@ -362,8 +362,9 @@ def _session(scene: Scene) -> Scores:
 
 
 def _asker(scene: Scene) -> Scores:
-    """1 for what the user said, thoughts included that stem from no tool, when the query says "I" or "my"."""
-    if not FIRST_PERSON & scene.query.words:
+    """1 for what the user said, thoughts included that stem from no tool, when the query says "I" or "my" and does not
+    ask what the assistant said."""
+    if not asks_of_asker(scene.query.text):
         return np.zeros(len(scene.docs), dtype=np.float32)
     own: Scores = (scene.cache.columns["role"][scene.docs] == ROLES.index("user")).astype(np.float32)
     return own

@@ -15,6 +15,7 @@ from agentmem.types import Chunk, NewTurn, Thought
 __all__ = [
     "FIRST_PERSON",
     "STOP_WORDS",
+    "asks_of_asker",
     "count_tokens",
     "embedding_text",
     "index_text",
@@ -43,6 +44,13 @@ _STOP_WORDS_TEXT = """
 """
 STOP_WORDS = frozenset(_STOP_WORDS_TEXT.split())
 FIRST_PERSON = frozenset({"i", "me", "my", "mine", "myself", "we", "us", "our", "ours"})
+_OF_THE_LISTENER = re.compile(
+    r"\b(?:did|have|had)\s+you\s+(?:\w+\s+)?(?:recommend|suggest|advis|tell|told|sa[iy]|mention|explain|propos)"
+    r"|\byou(?:['\u2019]ve|\s+have|\s+had)?\s+(?:\w+\s+)?"
+    r"(?:recommended|suggested|advised|told|said|mentioned|explained|proposed)\b",
+    re.IGNORECASE,
+)
+"""Of what was said, not of what "would you recommend"."""
 _OF_ONESELF = re.compile(r"\b(?:I|[Mm]y|[Ww]e|[Oo]ur)\b")
 """Narrower than the pronouns of a question: "tell me" and a small "i" say little of who writes them."""
 _local = threading.local()
@@ -87,6 +95,12 @@ def stems(text: str) -> list[str]:
     """English stems (Snowball) of the words of `text` in order, without stop words, numbers kept."""
     stemmed: list[str] = _stemmer().stemWords([word for word in words(text) if word not in STOP_WORDS])
     return stemmed
+
+
+def asks_of_asker(text: str) -> bool:
+    """Whether a question asks about the one who asks it ("Where do I …", "my"), and not about what the other said of it
+    ("What did you recommend for my …")."""
+    return not FIRST_PERSON.isdisjoint(words(text)) and _OF_THE_LISTENER.search(text) is None
 
 
 def tells(record: NewTurn | Thought) -> int:

@@ -181,6 +181,17 @@ def test_first_person_questions_prefer_what_the_user_said(bench: Bench) -> None:
     assert bench.texts("When is my deadline?")[0] == "deadline is in June"
 
 
+def test_a_question_of_what_the_assistant_said_prefers_no_user(bench: Bench) -> None:
+    bench.add(_turn("Rest your knee, I recommend rest", role="assistant", session="a"), _turn("My knee", session="b"))
+    assert bench.texts("What did you recommend for my knee?")[0] == "Rest your knee, I recommend rest"
+    of_me, of_you = (
+        {signal.name for item in bench.ask(question) for signal in item.signals}
+        for question in ("What is wrong with my knee?", "What did you recommend for my knee?")
+    )
+    assert "asker" in of_me
+    assert "asker" not in of_you
+
+
 def test_equal_texts_are_taken_once_and_contradictions_never(bench: Bench) -> None:
     bench.add(
         *(

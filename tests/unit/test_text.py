@@ -1,6 +1,6 @@
 import pytest
 
-from agentmem.text import count_tokens, stems, words
+from agentmem.text import asks_of_asker, count_tokens, stems, words
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,22 @@ def test_tokens_are_counted_roughly_and_never_zero() -> None:
     assert count_tokens("") == 1
     assert 20 <= count_tokens("word " * 20) <= 30
     assert count_tokens("\ud800") >= 1
+
+
+@pytest.mark.parametrize(
+    ("question", "of_asker"),
+    [
+        ("Where do I live?", True),
+        ("What is my dog called?", True),
+        ("Where would you recommend that I eat?", True),
+        ("Can you list what we planned?", True),
+        ("What have you learned about me?", True),
+        ("Where does Ann live?", False),
+        ("What did you recommend for my knee?", False),
+        ("What have you just told me?", False),
+        ("Which wine was it that you\u2019ve suggested to us?", False),
+        ("My sister liked what you said", False),
+    ],
+)
+def test_a_question_is_of_who_asks_it_unless_it_is_of_what_the_other_said(question: str, of_asker: bool) -> None:
+    assert asks_of_asker(question) is of_asker
