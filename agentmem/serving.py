@@ -33,6 +33,9 @@ MAX_LORA_RANK = 32
 MAX_LORAS = 4
 """Adapters that may stand in one batch."""
 
+_FOR_CPU = ("--kv-cache-memory-bytes", str(4 << 30))
+"""Left to itself, vLLM takes most of the machine's memory for conversations; VLLM_CPU_KVCACHE_SPACE (in GB) wins."""
+
 Report: TypeAlias = Callable[[float, str], None]
 """Called with the seconds since the start and the last line of the log."""
 
@@ -101,6 +104,10 @@ class Vllm:
     @property
     def label(self) -> str:
         return f"{self.distribution} {self.version}"
+
+    @property
+    def on_cpu(self) -> bool:
+        return self.distribution == "vllm-cpu" or self.version.endswith("+cpu")
 
 
 def find_vllm(python: str | None = None) -> Vllm:
@@ -279,7 +286,8 @@ def start(
     check_port(host, port)
     path = Path(model).expanduser()
     served = name or (path.resolve().name if path.exists() else model)
-    asked = [*_entry(vllm, str(path.resolve()) if path.exists() else model), *_options(served, host, port, folder)]
+    entry = _entry(vllm, str(path.resolve()) if path.exists() else model)
+    asked = [*entry, *_options(served, host, port, folder), *(_FOR_CPU if vllm.on_cpu else ())]
     log.parent.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
     with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as written:

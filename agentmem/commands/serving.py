@@ -19,6 +19,7 @@ from agentmem.commands.progress import waiting
 if TYPE_CHECKING:
     from agentmem.serving import Server
 
+_BUNDLED = "closed-world"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -52,12 +53,16 @@ def serve(
 ) -> None:
     """Serve a model with vLLM, until Ctrl-C.
 
-    MODEL is a folder, or a name in the hub's cache; nothing is downloaded. What stands after `--` goes to vLLM as it
-    is, and wins over what agentmem sets: adapters up to rank 32, prefix caching, tool calling with the parser that the
-    model's chat template asks for.
+    MODEL is a folder, a name in the hub's cache, or `closed-world`, a tiny model that comes with agentmem; nothing is
+    downloaded. What stands after `--` goes to vLLM as it is, and wins over what agentmem sets: adapters up to rank 32,
+    prefix caching, tool calling with the parser that the model's chat template asks for.
     """
     from agentmem.serving import find_vllm, start
 
+    if model == _BUNDLED and not Path(model).exists():
+        from agentmem.testing import closed_world
+
+        model, name = str(closed_world.path()), name or _BUNDLED
     settings = call.with_settings(vllm_python=vllm_python).settings
     key = settings.api_key.get_secret_value() if settings.api_key else None
     vllm = find_vllm(settings.vllm_python)

