@@ -1,6 +1,6 @@
 """How often recall over candidates, as in large namespaces, gives what scoring everything gives.
 
-    python benchmarks/agreement.py ../shared/data [--depths 64,128,256] [--vectors /tmp/vectors.npz]
+    python -m benchmarks.agreement ../shared/data [--depths 64,128,256] [--vectors /tmp/vectors.npz]
 
 All conversations of LoCoMo and BEAM under the folder stand in one namespace; their questions are asked with and without
 vectors, scored whole and at candidates of several depths, with the exact index so that only the choice is compared.
@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from fit_recall import KeptEmbedder, _read  # type: ignore[import-not-found]  # the script beside this one
 from numpy.typing import NDArray
 
 from agentmem.backends.memory import MemoryBackend
@@ -27,6 +26,7 @@ from agentmem.indexes.vectors import make_index
 from agentmem.memory import Memory
 from agentmem.text import embedding_text
 from agentmem.types import NewTurn
+from benchmarks.fit_recall import KeptEmbedder, read_conversation
 
 NAMESPACE = ("agreement",)
 FIRST = 10
@@ -36,7 +36,10 @@ def conversations(folder: Path) -> Iterator[tuple[list[NewTurn], list[str]]]:
     """Each conversation's turns, its sessions named apart from the others', and its questions."""
     for name in ("locomo", "beam"):
         for number, case in enumerate(read_cases(find_dataset(name), folder / name)):
-            turns = [replace(t, session=f"{name} {number} {t.session}", external_id=None) for t in _read(case.content)]
+            turns = [
+                replace(t, session=f"{name} {number} {t.session}", external_id=None)
+                for t in read_conversation(case.content)
+            ]
             yield turns, [question.text for question in case.questions]
 
 
@@ -45,7 +48,7 @@ def filled(folder: Path, embedder: KeptEmbedder) -> tuple[NamespaceCache, list[s
     with Memory(backend, embedder=None) as memory:
         for turns, asked in conversations(folder):
             added = memory.observe_many(turns, namespace=NAMESPACE).added
-            vectors = embedder.encode([embedding_text(turn) for turn in added])
+            vectors = embedder.encode([embedding_text(turn) or "" for turn in added])
             with backend.write() as writer:
                 writer.set_vectors("turn", [turn.id for turn in added], vectors, namespace=NAMESPACE)
             questions += asked

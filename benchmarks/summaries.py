@@ -1,6 +1,6 @@
 """What summaries of chunks, and thoughts, add to recall: LoCoMo's own notes, which a model wrote, stand in for ours.
 
-    python benchmarks/summaries.py ../shared/data/locomo [--vectors /tmp/vectors.npz]
+    python -m benchmarks.summaries ../shared/data/locomo [--vectors /tmp/vectors.npz]
 
 LoCoMo comes with observations, each with the turn it was drawn from, and with a summary of each session. Three kinds of
 notes are tried on the turns alone, the other weights as shipped: a chunk's summary made of the observations of its
