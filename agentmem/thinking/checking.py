@@ -192,6 +192,11 @@ def telling(text: str) -> set[str]:
     return {*names, *wording.numbers}
 
 
+def dates(text: str) -> tuple[frozenset[str], str]:
+    """The dates that a text names, and the text without them."""
+    return frozenset(match[0] for match in _DATE.finditer(text)), _DATE.sub(" ", text)
+
+
 def _words(turn: Turn) -> set[str]:
     said = set(words(turn.text))
     return said | {_NUMERALS[word] for word in said & _NUMERALS.keys()}

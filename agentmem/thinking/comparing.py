@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from agentmem.digests import normalise
 from agentmem.filters import Conditions
 from agentmem.interfaces import Backend, Matrix
-from agentmem.text import count_tokens
+from agentmem.text import count_tokens, stems
 from agentmem.thinking.asking import Dated, reconcile_messages
-from agentmem.thinking.checking import Note, adds, content, same_subject, telling
+from agentmem.thinking.checking import Note, adds, content, dates, same_subject, telling
 from agentmem.types import Namespace, Thought
 from agentmem.wording import Wording
 
@@ -112,7 +112,7 @@ class Comparison:
         if new.origin != "user" and any(self._origin(other) != new.origin for other in others):
             return "not the assistant's to change"
         if action == "replaces":
-            return "" if all(content(new.text) & content(known) for known in texts) else "another subject"
+            return "" if all(set(stems(new.text)) & set(stems(known)) for known in texts) else "another subject"
         return "says more" if adds(text, [new.text, *texts]) or _drops(text, [new.text, *texts]) else ""
 
     def _head(self, other: Other) -> str | None:
@@ -131,8 +131,11 @@ def _heads_differ(one: str | None, other: str | None) -> bool:
 
 
 def _holds(known: str, new: str) -> bool:
-    """Whether a known statement has every name and number of a new one, and the same negations."""
-    return telling(new) <= Wording(known).words and _negations(known) == _negations(new)
+    """Whether a known statement has every name and number of a new one, and the same negations. A date may be new where
+    the known one names none: since when something is so, its turn says."""
+    (old_dates, _), (new_dates, undated) = dates(known), dates(new)
+    held = telling(undated) <= Wording(known).words and _negations(known) == _negations(new)
+    return held and (not old_dates or new_dates <= old_dates)
 
 
 def _negations(text: str) -> frozenset[str]:

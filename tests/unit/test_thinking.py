@@ -213,6 +213,25 @@ def test_what_cannot_be_stored_is_put_off_and_keeps_nothing_waiting(
     assert parked.reason == "what was decided could not be stored (ConflictError) in 4 tries"
 
 
+@pytest.mark.parametrize(
+    ("known", "again", "one"),
+    [
+        ("Ann lives in Turin.", "Ann moved to Turin on 2024-05-05.", True),
+        ("Ann has a date on 2024-05-05.", "Ann has a date on 2024-05-06.", False),
+        ("Ann takes 20 mg.", "Ann takes 40 mg.", False),
+        ("Ann is allergic to nuts.", "Ann is not allergic to nuts.", False),
+        ("Ann has a dog called Rex.", "Ann has a dog.", True),
+    ],
+)
+def test_what_is_the_same_loses_no_number_and_no_negation(memory: Memory, known: str, again: str, one: bool) -> None:
+    memory.insert(known, namespace=NS, head="Ann")
+    said = f"{again.replace('Ann', 'I')} Yesterday."
+    mind = Mind({said: [{"text": again, "head": "Ann"}]}, {again: ("same", [known])})
+    say(memory, said)
+    think(memory, mind)
+    assert (len(texts(memory)) == 1) is one
+
+
 BAD_DECISIONS: list[dict[str, Any]] = [
     {"new": 1, "action": "replaces", "existing": [9], "text": ""},
     {"new": 7, "action": "replaces", "existing": [1], "text": ""},
