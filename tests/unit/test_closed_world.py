@@ -28,19 +28,19 @@ from agentmem.thinking.asking import ACTIONS
 TINY = Recipe(steps=100, hidden=64, layers=2, heads=2, inner=64, tokens=512, warm_up=10)
 QUESTIONS = 60
 LEAST = {
-    "answers from memory": 0.65,
-    "answers from memory, value changed": 0.65,
-    "answers later in a conversation": 0.7,
-    "does not remember": 0.35,
-    "does not remember, empty memory": 0.75,
-    "knows by heart": 0.7,
-    "acknowledges": 0.95,
-    "draws thoughts": 0.2,
-    "compares thoughts": 0.03,
-    "sums up": 0.08,
-    "uses tools": 0.45,
+    "answers from memory": 0.76,
+    "answers from memory, value changed": 0.72,
+    "answers later in a conversation": 0.84,
+    "does not remember": 0.59,
+    "does not remember, empty memory": 0.94,
+    "knows by heart": 0.92,
+    "acknowledges": 0.94,
+    "draws thoughts": 0.47,
+    "compares thoughts": 0.22,
+    "sums up": 0.24,
+    "uses tools": 0.69,
 }
-"""What the weights reach on these exams, less what chance may take (benchmarks/LOG.md has the scores)."""
+"""What the weights reach on these exams, less a few lessons: rounding differs from machine to machine."""
 
 
 @pytest.fixture(scope="module")
