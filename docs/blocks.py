@@ -29,7 +29,7 @@ PAGES = (
 )
 
 _FENCE = re.compile(r"^```(?P<kind>console|python|text)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
-_ID = re.compile(r"\b(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?=[a-f]*[0-9])[0-9a-f]{8})\b")
+_ID = re.compile(r"\b(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{8})\b")
 _MEASURE = re.compile(r"\b\d+\.\d+\b|\b\d+(?= ms\b| s\b| bytes\b)")
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _ANY = re.escape("…")

@@ -197,9 +197,10 @@ def test_rebuilding_keeps_the_chunks_that_stay_as_they_were_with_their_summaries
 
 
 def test_it_moves_with_an_export_and_what_had_no_vector_gets_one(tmp_path: Path) -> None:
-    with opened() as memory:
+    with opened(tmp_path / "memory.db") as memory:
         chunk = summed_up(memory)
         export_records(memory.backend, tmp_path / "whole.jsonl", namespace=NS)
+    with Memory(tmp_path / "memory.db", embedder=None) as memory:  # nobody embeds it behind our back
         memory.summarize(chunk.id, OTHER, namespace=NS)
         with memory.backend.write() as writer:
             jobs = [job.id for job in writer.select("job", namespace=NS)]
