@@ -28,7 +28,7 @@ from agentmem.indexes.arrays import union
 from agentmem.indexes.ids import NOT_THERE
 from agentmem.interfaces import Backend, Clock, Reader
 from agentmem.leads import any_thoughts, follow
-from agentmem.text import index_text, normalise, stems
+from agentmem.text import index_text, normalise, stems, words
 from agentmem.types import Namespace, RecallItem, Signal, Thought, Turn
 
 ANYTHING = Conditions()
@@ -293,11 +293,10 @@ class _Walk:
 
 
 def _says(record: Turn | Thought) -> tuple[str, ...]:
-    """What must be equal too before two records of one kind, role and set of stems say the same.
-
-    Stems in order, so that "A loves B" is not "B loves A"; the text itself where stop words are all there is.
-    """
-    return tuple(stems(index_text(record))) or (normalise(index_text(record)),)
+    """What must be equal too before two records of one kind, role and set of stems say the same: their words in order,
+    small ones too ("I had tea" is not "I like tea"), and whether they ask."""
+    text = index_text(record)
+    return *(words(text) or [normalise(text)]), "?" if text.rstrip().endswith("?") else ""
 
 
 def _records(reader: Reader, cache: NamespaceCache, docs: Sequence[int]) -> dict[int, Turn | Thought]:

@@ -192,6 +192,12 @@ def test_a_question_of_what_the_assistant_said_prefers_no_user(bench: Bench) -> 
     assert "asker" not in of_you
 
 
+def test_small_words_and_asking_tell_texts_apart(bench: Bench) -> None:
+    said = ("I had tea", "I like tea", "Do I like tea?", "Do I like tea", "tea")
+    bench.add(*(_turn(text, n) for n, text in enumerate(said)))
+    assert sorted(bench.texts("tea")) == sorted(said)
+
+
 def test_equal_texts_are_taken_once_and_contradictions_never(bench: Bench) -> None:
     bench.add(
         *(
