@@ -100,13 +100,20 @@ def prepare(backend: Backend, find_turns: FindTurns, choice: Choice, *, namespac
     """
     with backend.read() as reader:
         intent = plan(reader, choice, namespace=namespace)
-        texts = texts_of(reader, intent) if choice.echoes and not choice.keep_source else []
-    if not texts:
-        return intent
-    # Searching takes a view of its own, so it stands between the two.
-    candidates = {text: find_turns(text) for text in texts if len(text) >= _SHORTEST_ECHO}
-    with backend.read() as reader:
-        return with_echoes(reader, intent, texts, candidates, repeats=choice.repeats)
+    asked: dict[str, Sequence[str]] = {}
+    while choice.echoes and not choice.keep_source:
+        with backend.read() as reader:
+            fresh = [text for text in texts_of(reader, intent) if text not in asked]
+        if not fresh:
+            break
+        # Searching takes a view of its own, so it stands between the two.
+        asked |= {text: find_turns(text) if len(text) >= _SHORTEST_ECHO else () for text in fresh}
+        before = intent
+        with backend.read() as reader:
+            intent = with_echoes(reader, intent, asked, repeats=choice.repeats)
+        if intent.thoughts == before.thoughts and intent.repeats == before.repeats:
+            break  # what the echoes took with them is what has more echoes
+    return intent
 
 
 def plan(reader: Reader, choice: Choice, *, namespace: Namespace) -> ForgetPlan:
@@ -207,10 +214,10 @@ def texts_of(reader: Reader, intent: ForgetPlan) -> list[str]:
 
 
 def with_echoes(
-    reader: Reader, intent: ForgetPlan, texts: Sequence[str], candidates: Mapping[str, Sequence[str]], *, repeats: bool
+    reader: Reader, intent: ForgetPlan, candidates: Mapping[str, Sequence[str]], *, repeats: bool
 ) -> ForgetPlan:
-    """The plan with the turns that stay but repeat one of its texts: word for word (of the text's candidates, turns
-    that hold all its words), or in an answer that it was recalled for.
+    """The plan with the turns that stay but repeat one of its texts, to each of which `candidates` has the turns that
+    hold all its words: word for word, or in an answer that it was recalled for.
 
     What repeats a named turn is forgotten like it, with the thoughts derived from it; what repeats a thought or its
     sources goes like a source, and other thoughts from it stay.
@@ -222,7 +229,7 @@ def with_echoes(
     named = {normalise(turn.text) for turn in reader.get("turn", intent.named, namespace=namespace)}
     like_named = [i for text, ids in repeating.items() if text in named for i in ids]
     echoes = [i for ids in repeating.values() for i in ids]
-    echoes += [i for i in _answers(reader, intent, texts) if i not in going]
+    echoes += [i for i in _answers(reader, intent, list(candidates)) if i not in going]
     if not echoes:
         return intent
     listed = [*intent.thoughts, *intent.repeats]

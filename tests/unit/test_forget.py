@@ -207,6 +207,16 @@ def test_what_repeats_a_forgotten_turn_takes_what_was_derived_from_it(memory: Me
     assert (turns(memory), thoughts(memory)) == ([], [])
 
 
+def test_what_an_echo_takes_with_it_has_echoes_too(memory: Memory) -> None:
+    turn, echo = say(memory, "The code is hidden in the vase"), say(memory, "I repeat: the code is hidden in the vase")
+    think(memory, "Ada trusts her vase", echo)
+    second = say(memory, "You told me this: Ada trusts her vase. Nice!")
+    plan = memory.plan_forget([turn], namespace=NS)
+    assert (plan.turns, set(plan.echoes), len(plan.thoughts)) == ((turn,), {echo, second}, 1)
+    memory.forget([turn], namespace=NS)
+    assert (turns(memory), thoughts(memory)) == ([], [])
+
+
 def test_echo_is_found_whatever_folding_does_to_it(memory: Memory) -> None:
     turn, echo = say(memory, "Größe zweiundvierzig ist meine"), say(memory, "Nochmal: GRÖSSE zweiundvierzig ist meine!")
     assert memory.plan_forget([turn], namespace=NS).echoes == (echo,)
