@@ -28,7 +28,7 @@ test-crash: $(VENV)/.dev ## the long form of the crash tests: 50 kills
 	@AGENTMEM_CRASH_ROUNDS=50 $(RUN) -m pytest -m crash --timeout 1800 $(ARGS)
 
 test-vllm: $(VENV)/.dev $(VLLM)/.done ## the tests on a real vLLM, on the CPU; its environment (3 GB) is made when first needed
-	@AGENTMEM_VLLM_PYTHON=$(VLLM)/bin/python $(RUN) -m pytest tests/vllm --timeout 600 $(ARGS)
+	@AGENTMEM_VLLM_PYTHON=$(CURDIR)/$(VLLM)/bin/python $(RUN) -m pytest tests/vllm --timeout 600 $(ARGS)
 
 demo: $(VENV)/.base ## the main job, unattended: ingest, ask, restart, ask again, change a fact, forget one
 	@$(RUN) examples/demo.py
