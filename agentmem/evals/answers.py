@@ -20,6 +20,7 @@ from agentmem import prompt
 from agentmem.errors import ModelError
 from agentmem.evals.datasets import Question
 from agentmem.models import chat
+from agentmem.models.reasoning import without_reasoning
 from agentmem.text import count_tokens
 from agentmem.types import Namespace, RecallItem, Turn
 
@@ -45,7 +46,6 @@ Question: {question}
 Reference answer: {reference}
 Answer: {answer}"""
 _NOTHING = "(nothing)"
-_THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _VERDICT = re.compile(r"\W*(right|wrong)\W*", re.IGNORECASE)
 _MULTI_HOP, _OPEN_DOMAIN = "1 multi-hop", "3 open-domain"
 
@@ -114,7 +114,7 @@ class Answerer:
             said = "".join(chunk.text for chunk in chat.stream(self._model, speaker, messages))
         except ModelError as error:
             return "", str(error)
-        return _THINKING.sub("", said).strip(), None
+        return without_reasoning(said).strip(), None
 
 
 def _line(turn: Turn) -> str:

@@ -6,7 +6,10 @@ the others.
 
 from __future__ import annotations
 
+import re
+
 OPEN, CLOSE = "<think>", "</think>"
+_REASONED = re.compile(rf"\A\s*{OPEN}.*?(?:{CLOSE}|\Z)|\A.*?{CLOSE}", re.DOTALL)
 
 
 class Reasoning:
@@ -60,3 +63,8 @@ def after_reasoning(text: str) -> str | None:
     """The answer in a text that began inside its reasoning; None where it did not."""
     before, mark, rest = text.partition(CLOSE)
     return rest.lstrip() if mark and OPEN not in before else None
+
+
+def without_reasoning(text: str) -> str:
+    """What a whole message says besides its reasoning, wherever that began; reasoning that was cut off is all of it."""
+    return _REASONED.sub("", text)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from agentmem.errors import ModelError
 from agentmem.models.chat import constraint, mapped, untraced
+from agentmem.models.reasoning import without_reasoning
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -28,7 +29,6 @@ _LONGEST_TOKEN = 16
 _REPEATS = re.compile(r"(.{1,200}?)\1{3,}", re.DOTALL)
 _ENDLESS = 200
 """Characters of repetition that no answer has for a reason."""
-_REASONED = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)|\A.*?</think>", re.DOTALL)
 _REFUSALS = frozenset({400, 413, 415, 422, 501})
 _CUT_OFF = frozenset({"length", "max_tokens"})
 
@@ -123,7 +123,7 @@ def read(
     message: AIMessage, schema: Mapping[str, Any], max_tokens: int
 ) -> tuple[Mapping[str, Any] | None, Fault | None]:
     """What a message says under the schema, or what is wrong with it. It is never mended: half an answer is none."""
-    whole = _REASONED.sub("", message.text)
+    whole = without_reasoning(message.text)
     text = whole.strip()
     finish = message.response_metadata.get("finish_reason") or message.response_metadata.get("stop_reason")
     if repeats(whole):

@@ -92,7 +92,7 @@ def as_lesson(items: Sequence[RecallItem], said: Sequence[tuple[str, str]], now:
     """Pairs of what the user and the assistant say, under the system prompt with these items."""
     *before, (last, answer) = said
     history = [(role, text) for pair in before for role, text in zip(("user", "assistant"), pair, strict=True)]
-    sent = messages(items, history, last, now)  # type: ignore[arg-type]
+    sent = messages(items, history, last, now)  # type: ignore[arg-type]  # roles are Literals
     roles = {"system": "system", "human": "user", "ai": "assistant"}
     told = [{"role": roles[m.type], "content": m.content} for m in sent]
     return Lesson((*told, {"role": "assistant", "content": answer}))

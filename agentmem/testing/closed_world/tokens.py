@@ -162,7 +162,7 @@ def write(tokenizer: Tokenizer, folder: Path) -> None:
     """The tokenizer's files, as transformers and vLLM read them."""
     from transformers import PreTrainedTokenizerFast
 
-    PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers has no types
         tokenizer_object=tokenizer,
         pad_token=PAD,
         eos_token=END,
