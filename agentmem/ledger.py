@@ -105,6 +105,7 @@ class Appender:
     chunk_turns: int
     think: bool = False
     _next: dict[str, int] = field(default_factory=dict)
+    _last: dict[str, Turn] = field(default_factory=dict)
     _latest: dict[str, Chunk | None] = field(default_factory=dict)
     _opened: dict[str, Chunk] = field(default_factory=dict)
     _closed: dict[str, Chunk] = field(default_factory=dict)
@@ -125,9 +126,17 @@ class Appender:
             self._waiting.append(
                 new_job(THINK, "turn", turn.id, namespace=self.namespace, now=self.now, run_after=later)
             )
-        elif turn.role == "assistant" and turn.parent_id is not None:
-            self._answered.append(turn.parent_id)
+        elif turn.role == "assistant" and (asked := self._asked(turn)) is not None:
+            self._answered.append(asked)
+        self._last[turn.session] = turn
         return turn
+
+    def _asked(self, answer: Turn) -> str | None:
+        """The turn that an answer is to: the one it names, else the user's turn just before it."""
+        before = self._last.get(answer.session)
+        if answer.parent_id is None and before is not None and before.role == "user":
+            return before.id
+        return answer.parent_id
 
     def finish(self) -> None:
         """Write what was appended."""
@@ -150,7 +159,9 @@ class Appender:
             # Where the last turns were forgotten, their places in a closed chunk stay taken: chunks must not overlap.
             chunk = self._latest_chunk(session)
             free = chunk.last_seq + 1 if chunk is not None and chunk.last_seq is not None else 0
-            self._next[session] = max(free, next((turn.seq + 1 for turn in last), 0))
+            self._next[session] = free
+            for turn in last:
+                self._last[session], self._next[session] = turn, max(free, turn.seq + 1)
         seq = self._next[session]
         self._next[session] = seq + 1
         return seq

@@ -19,6 +19,7 @@ from agentmem.errors import ConflictError, ModelError
 from agentmem.memory import Memory
 from agentmem.thinking.applying import Applying
 from agentmem.thinking.thinker import Thinker
+from agentmem.types import NewTurn
 from tests.unit.thinking_support import NOON, NS, Clock, Mind
 
 OSLO = "I moved to Oslo yesterday, from Lisbon."
@@ -410,6 +411,17 @@ def test_a_turn_that_nobody_answers_is_thought_about_after_a_while(memory: Memor
 
 
 # -- forgetting -------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_that_names_no_turn_is_to_the_one_before_it(memory: Memory) -> None:
+    mind = Mind({"I live in Oslo.": ["Ada lives in Oslo."], "I keep a cat.": ["Ada keeps a cat."]})
+    memory.observe("user", "I live in Oslo.", namespace=NS, speaker="Ada", think=True)
+    memory.observe("assistant", "Noted.", namespace=NS)
+    said = [("user", "I keep a cat."), ("assistant", "Noted.")]
+    turns = [NewTurn(role=role, parts=({"type": "text", "text": text},), speaker="Ada") for role, text in said]  # type: ignore[arg-type]
+    memory.observe_many(turns, namespace=NS, think=True)
+    assert memory.thinker(mind.model()).flush() == 2
+    assert len(memory.thoughts(namespace=NS)) == 2
 
 
 def test_forgetting_a_turn_removes_its_waiting_thinking_and_its_thoughts(memory: Memory) -> None:
