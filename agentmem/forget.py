@@ -19,6 +19,7 @@ from agentmem.digests import normalise
 from agentmem.errors import InputError, NotFoundError
 from agentmem.interfaces import Backend, Reader, Writer
 from agentmem.ledger import SUMMARIZE, drop_jobs, external_key, summarize_job, suppress
+from agentmem.lineage import withdraw
 from agentmem.thoughts import drop, revive, suppression_key
 from agentmem.types import Chunk, ForgetPlan, Namespace, Thought, Turn
 
@@ -281,7 +282,8 @@ def carry_out(
     """Do what the plan says to what is still there; return the ids that went, by kind, and the thoughts that came back.
 
     What was derived from a named turn, or merged from a listed thought, since the plan was made goes too. The caller
-    erases the bytes afterwards (`Backend.erase`). Adapters are none yet: their tier comes on top of this.
+    erases the bytes afterwards (`Backend.erase`). Adapters that learned any of it leave service in this transaction;
+    the caller removes their files (`agentmem.consolidation.adapters.retire`).
     """
     namespace = intent.namespace
     cascade = _Cascade(writer, namespace, {}, {})
@@ -295,6 +297,7 @@ def carry_out(
     if intent.keep_source:
         keys += [suppression_key(t.text) for t in thoughts]
     suppress(writer, keys, namespace=namespace, now=now)
+    adapters = withdraw(writer, [t.id for t in thoughts], namespace=namespace)
     _remove_thoughts(writer, thoughts, namespace)
     _remove_turns(writer, [t.id for t in turns], namespace)
     _mend_chunks(writer, chunks, namespace, now)
@@ -303,7 +306,7 @@ def carry_out(
         "turns": tuple(t.id for t in turns),
         "chunks": tuple(c.id for c in chunks),
         "thoughts": tuple(t.id for t in thoughts),
-        "adapters": (),
+        "adapters": tuple(adapter.name for adapter in adapters),
     }
     return gone, tuple(t.id for t in writer.get("thought", restored, namespace=namespace))
 

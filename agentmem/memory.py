@@ -511,10 +511,11 @@ class Memory:
         kinds: tuple[Kind, ...] = ("turn", "chunk", "thought")
         with self.backend.write() as writer:
             gone = {f"{kind}s": tuple(writer.columns(kind, ["id"], namespace=namespace)["id"]) for kind in kinds}
+            gone["adapters"] = tuple(writer.columns("adapter", ["name"], namespace=namespace)["name"])
             writer.remove_namespace(namespace=namespace)
         self._engine.drop(namespace)
         self.backend.reclaim()
-        return self._erasure.receipt({**gone, "adapters": ()}, ())
+        return self._erasure.receipt(gone, ())
 
     def expire(self, *, namespace: Namespace, older_than: timedelta) -> Receipt | None:
         """Forget turns that occurred longer ago than this, and what was derived from them; None if there are none."""

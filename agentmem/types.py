@@ -16,9 +16,10 @@ Precision: TypeAlias = Literal["second", "minute", "hour", "day", "month", "year
 TurnStatus: TypeAlias = Literal["complete", "cancelled", "superseded"]
 ThoughtState: TypeAlias = Literal["live", "retracted", "merged"]
 Origin: TypeAlias = Literal["user", "agent", "tool", "code", "import"]
-Kind: TypeAlias = Literal["turn", "chunk", "thought", "job", "operation", "suppression"]
+Kind: TypeAlias = Literal["turn", "chunk", "thought", "job", "operation", "suppression", "adapter"]
 RecalledKind: TypeAlias = Literal["turn", "thought"]
-Relation: TypeAlias = Literal["source", "merged", "similar", "recalled"]
+Relation: TypeAlias = Literal["source", "merged", "similar", "recalled", "learned", "wrote"]
+AdapterState: TypeAlias = Literal["ready", "serving", "rejected", "withdrawn"]
 JobState: TypeAlias = Literal["queued", "parked"]
 Part: TypeAlias = Mapping[str, Any]
 
@@ -159,12 +160,31 @@ class Suppression:
     recorded_at: datetime
 
 
-Record: TypeAlias = Turn | Chunk | Thought | Job | Operation | Suppression
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """Weights distilled from thoughts: a LoRA adapter that was judged, and what became of it.
+
+    `name` is what a model server calls it ("mem-…", of its content). "serving" is the one that answers in its
+    namespace, "ready" one that passed and may, "rejected" one that did not pass; "withdrawn" learned something that was
+    forgotten and never comes back. `metadata` says how it was made: numbers, digests, places and verdicts, no content.
+    """
+
+    id: str
+    namespace: Namespace
+    name: str
+    recorded_at: datetime
+    state: AdapterState = "ready"
+    served_at: datetime | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+Record: TypeAlias = Turn | Chunk | Thought | Job | Operation | Suppression | Adapter
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """Provenance: `child` was derived from `parent`. "similar" links two thoughts, the younger as child.
+    """Provenance: `child` was derived from `parent`. "similar" links two thoughts, the younger as child; an adapter
+    has "learned" thoughts, and what the adapters that it continues have; a turn that one "wrote" is its child.
 
     An edge of relation "source" outlives a forgotten parent: that is how a source is marked erased.
     """

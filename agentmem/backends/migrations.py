@@ -81,6 +81,14 @@ def _snapshots(db: Database) -> None:
         db.conn.execute(statement)
 
 
+@steps(name="003_adapters")
+def _adapters(db: Database) -> None:
+    db.conn.execute(
+        """CREATE TABLE adapters (n INTEGER PRIMARY KEY, ns INTEGER NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL,
+        recorded_at INTEGER NOT NULL, state TEXT NOT NULL, served_at INTEGER, body INTEGER, UNIQUE (ns, id))"""
+    )
+
+
 def apply(connection: sqlite3.Connection, *, application_id: int, version: int) -> None:
     """Run the steps that are missing, in one transaction: a kill leaves either all of them or none.
 

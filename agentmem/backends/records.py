@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from agentmem.errors import InputError
 from agentmem.interfaces import Where
-from agentmem.types import Chunk, Job, Kind, Operation, Record, Suppression, Thought, Turn
+from agentmem.types import Adapter, Chunk, Job, Kind, Operation, Record, Suppression, Thought, Turn
 
 KINDS: dict[Kind, type[Any]] = {
     "turn": Turn,
@@ -19,6 +19,7 @@ KINDS: dict[Kind, type[Any]] = {
     "job": Job,
     "operation": Operation,
     "suppression": Suppression,
+    "adapter": Adapter,
 }
 KIND_OF: dict[type[Any], Kind] = {cls: kind for kind, cls in KINDS.items()}
 FIELDS: dict[Kind, tuple[str, ...]] = {kind: tuple(f.name for f in fields(cls)) for kind, cls in KINDS.items()}
@@ -29,6 +30,7 @@ CONTENT: dict[Kind, tuple[str, ...]] = {
     "job": ("reason",),
     "operation": ("before",),
     "suppression": (),
+    "adapter": ("metadata",),
 }
 """Fields that can hold what somebody said, or point to it: erased byte by byte when their record is removed."""
 

@@ -35,7 +35,7 @@ from agentmem.interfaces import Abilities
 from agentmem.types import Job, Namespace
 
 APPLICATION_ID = 0x61676D6D  # "agmm"
-VERSION = 2
+VERSION = 3
 """Number of migrations; kept as the file's user_version."""
 
 _PAGE_BYTES = 4096

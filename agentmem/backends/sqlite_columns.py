@@ -22,7 +22,17 @@ DIGEST: dict[Kind, str] = {"turn": "identity", "thought": "text_digest"}
 """The column that holds a keyed digest of content, where a kind has one."""
 
 _TIMES = frozenset(
-    {"occurred_at", "recorded_at", "valid_from", "valid_to", "retracted_at", "run_after", "lease_until", "undone_at"}
+    {
+        "occurred_at",
+        "recorded_at",
+        "valid_from",
+        "valid_to",
+        "retracted_at",
+        "run_after",
+        "lease_until",
+        "undone_at",
+        "served_at",
+    }
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

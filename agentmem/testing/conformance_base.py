@@ -12,7 +12,7 @@ from agentmem.interfaces import Backend, Reader
 from agentmem.testing.samples import NS
 from agentmem.types import Kind, Namespace, Record
 
-ALL_KINDS: tuple[Kind, ...] = ("turn", "chunk", "thought", "job", "operation", "suppression")
+ALL_KINDS: tuple[Kind, ...] = ("turn", "chunk", "thought", "job", "operation", "suppression", "adapter")
 
 
 class Conformance:

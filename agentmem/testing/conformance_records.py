@@ -15,6 +15,7 @@ from agentmem.testing.samples import (
     NS,
     ODD_TEXTS,
     START,
+    new_adapter,
     new_chunk,
     new_job,
     new_operation,
@@ -55,6 +56,7 @@ FULL: dict[Kind, Record] = {
     "job": new_job(state="parked", attempts=4, lease_until=LATER, reason="the model said nothing"),
     "operation": new_operation(before={"thought-1": {"state": "live", "valid_to": None}}, undone_at=LATER),
     "suppression": new_suppression(),
+    "adapter": new_adapter(state="serving", served_at=LATER, metadata={"seed": 3, "gates": {"recall": [0.98, 0.95]}}),
 }
 PLAIN: dict[Kind, Record] = {
     "turn": new_turn(),
@@ -63,6 +65,7 @@ PLAIN: dict[Kind, Record] = {
     "job": new_job(),
     "operation": new_operation(),
     "suppression": new_suppression(),
+    "adapter": new_adapter(),
 }
 NAMESPACES = [("a", "bc"), ("ab", "c"), ("a",), ("a", "b", "c"), ("a/bc",), ("A", "BC"), ("é",), ('a","bc',)]
 

@@ -6,7 +6,7 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from agentmem.types import Chunk, Job, Namespace, Operation, Suppression, Thought, Turn
+from agentmem.types import Adapter, Chunk, Job, Namespace, Operation, Suppression, Thought, Turn
 
 NS: Namespace = ("test", "ada")
 START = datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -87,3 +87,9 @@ def new_suppression(digest: str = "0123456789abcdef", **fields: Any) -> Suppress
     n = next(_numbers)
     defaults: dict[str, Any] = {"id": f"sup-{n}", "namespace": NS, "digest": digest, "recorded_at": START}
     return Suppression(**(defaults | fields))
+
+
+def new_adapter(**fields: Any) -> Adapter:
+    n = next(_numbers)
+    defaults: dict[str, Any] = {"id": f"adapter-{n}", "namespace": NS, "name": f"mem-{n:016x}", "recorded_at": START}
+    return Adapter(**(defaults | fields))
