@@ -292,6 +292,8 @@ class NamespaceCache:
     def repeating(self, asked: Matches) -> Docs:
         """The turns that hold these stems and, but for their speaker's name, nothing else; ascending."""
         found = asked.holding_all()
+        if not len(found):
+            return found
         spare = self.postings.distinct[found] - len(asked.entries)
         found, spare = found[self.columns["kind"][found] == TURN], spare[self.columns["kind"][found] == TURN]
         speakers, which = np.unique(self.columns["speaker"][found], return_inverse=True)

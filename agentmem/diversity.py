@@ -95,19 +95,13 @@ def _same_session(cache: NamespaceCache, docs: Sequence[int]) -> NDArray[np.bool
 
 def _likeness(cache: NamespaceCache, docs: Sequence[int], read: Read) -> Scores:
     """How much each document (column) repeats each other (row), 0 … 1."""
-    numbers = np.array(docs, dtype=np.intp)
-    if not len(cache.vectors):
-        return np.zeros((len(docs), len(docs)), np.float32)
-    vectors = cache.vectors.vectors_at(numbers)
-    near: Scores = np.clip((vectors @ vectors.T - ALIKE) / (1 - ALIKE), 0, 1)
-    np.fill_diagonal(near, 0)
-    for name in ("kind", "role", "speaker"):
-        column = cache.columns[name][numbers]
-        near *= column[:, None] == column[None, :]
-    held = [cache.postings.signature(doc) for doc in docs]
-    pairs = [tuple(pair) for pair in np.argwhere(np.triu(near) > 0).tolist()]
+    near = _nearness(cache, np.array(docs, dtype=np.intp))
+    pairs = [tuple(pair) for pair in np.argwhere(np.triu(near)).tolist()]
+    if not pairs:
+        return near
+    held = {at: cache.postings.signature(docs[at]) for at in {at for pair in pairs for at in pair}}
     unlike = [pair for pair in pairs if held[pair[0]] != held[pair[1]]]
-    worth = [pair for pair in unlike if _in_common(held, *pair) * near[pair] >= _WORTH_READING]
+    worth = [pair for pair in unlike if _worth_reading(float(near[pair]), held[pair[0]], held[pair[1]])]
     texts = read(sorted({docs[at] for pair in worth for at in pair}))
     said = {doc: Wording(text) for doc, text in texts.items()}
     for row, column in set(unlike) - set(worth):
@@ -119,6 +113,22 @@ def _likeness(cache: NamespaceCache, docs: Sequence[int], read: Read) -> Scores:
     return near
 
 
-def _in_common(held: Sequence[frozenset[int]], one: int, other: int) -> float:
-    """The share of the shorter one's terms that the other has too: what is low needs no look at the texts."""
-    return len(held[one] & held[other]) / (min(len(held[one]), len(held[other])) or 1)
+def _nearness(cache: NamespaceCache, docs: NDArray[np.intp]) -> Scores:
+    """How far the cosine of each two documents that one said, in one role, is above ALIKE: 0 … 1, itself 0."""
+    if not len(cache.vectors):
+        return np.zeros((len(docs), len(docs)), np.float32)
+    vectors = cache.vectors.vectors_at(docs)
+    near: Scores = np.clip((vectors @ vectors.T - ALIKE) / (1 - ALIKE), 0, 1)
+    np.fill_diagonal(near, 0)
+    if near.any():
+        for name in ("kind", "role", "speaker"):
+            column = cache.columns[name][docs]
+            near *= column[:, None] == column[None, :]
+    return near
+
+
+def _worth_reading(near: float, one: frozenset[int], other: frozenset[int]) -> bool:
+    """Whether two texts may repeat each other notably: as far as the shorter's terms are the other's too."""
+    if near < _WORTH_READING:
+        return False
+    return len(one & other) * near >= _WORTH_READING * (min(len(one), len(other)) or 1)

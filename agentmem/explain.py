@@ -11,13 +11,14 @@ the sum but say how far an item answers at all:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 
 import numpy as np
 
 from agentmem.cache import NamespaceCache
-from agentmem.fusion import Fused, Query, times
+from agentmem.fusion import Fused, Query, Scene, times
 from agentmem.types import Signal
 
 MEASURES = ("coverage", "context", "cosine")
@@ -52,38 +53,33 @@ def _days(first: float, last: float) -> str:
 class Explanation:
     """Explains the ranks of a few documents of one recall. Used under the cache's lock."""
 
-    def __init__(self, cache: NamespaceCache, fused: Fused, query: Query, docs: Sequence[int]) -> None:
-        self._fused, self._query, self._layout, self._vectors = fused, query, cache.layout(), cache.vectors
-        around = {near for doc in docs for near in self._near(doc)}
-        found = cache.postings.find(query.stems)
-        self._held = found.held(np.array(sorted(around), dtype=np.int32))
-        self._weights = {entry.term: entry.idf for entry in found.entries}
-
-    def _near(self, doc: int) -> tuple[int, int, int]:
-        return int(self._layout.before[doc]), doc, int(self._layout.after[doc])
+    def __init__(self, scene: Scene, fused: Fused, docs: Sequence[int]) -> None:
+        self._fused, self._query, self._vectors = fused, scene.query, scene.cache.vectors
+        numbers, layout = np.array(docs, dtype=np.int32), scene.cache.layout()
+        self._near = dict(zip(docs, np.stack([layout.before[numbers], layout.after[numbers]], 1).tolist(), strict=True))
+        around = {*docs, *chain.from_iterable(self._near.values())}
+        self._held = scene.found.held(np.array(sorted(around), dtype=np.int32))
+        self._weights = {entry.term: entry.idf for entry in scene.found.entries}
+        self._whole = sum(self._weights.values()) or 1.0
 
     def measures(self, doc: int) -> dict[str, float]:
-        measures = {"coverage": self._share(self._held[doc]), "context": self._context(doc)}
-        if self._has_meaning(doc):
+        held = self._held[doc]
+        together = held.union(*(self._held[near] for near in self._near[doc]))
+        measures = {"coverage": self._share(held), "context": self._share(together)}
+        if self._query.vector is not None and self._vectors.holds(doc):
             measures["cosine"] = float(self._fused.cosine[self._fused.place(doc)])
         return measures
 
-    def _context(self, doc: int) -> float:
-        return self._share(set().union(*(self._held[near] for near in self._near(doc))))
-
     def _share(self, held: set[str]) -> float:
-        return sum(self._weights[stem] for stem in held) / (sum(self._weights.values()) or 1.0)
+        return sum(self._weights[stem] for stem in held) / self._whole
 
-    def _has_meaning(self, doc: int) -> bool:
-        return self._query.vector is not None and self._vectors.holds(doc)
-
-    def why(self, doc: int, signals: Sequence[Signal], repeats: int) -> str:
+    def why(self, doc: int, signals: Sequence[Signal], measures: Mapping[str, float], repeats: int) -> str:
         """The query's words it holds, how near it is in meaning, and what else raised it notably."""
         matched = [word for word, stem in self._query.shown.items() if stem in self._held[doc]]
         reasons = ["words " + ", ".join(matched)] if matched else []
-        if self._has_meaning(doc):
-            reasons.append(f"meaning {self._fused.cosine[self._fused.place(doc)]:.2f}")
-        if self._context(doc) >= self._share(self._held[doc]) + _SHOWN_GAIN:
+        if "cosine" in measures:
+            reasons.append(f"meaning {measures['cosine']:.2f}")
+        if measures["context"] >= measures["coverage"] + _SHOWN_GAIN:
             reasons.append("neighbours")
         if any(signal.name == "thought" and signal.value >= _SHOWN_GAIN for signal in signals):
             reasons.append("a thought of it")

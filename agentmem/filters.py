@@ -74,8 +74,10 @@ def allowed(
     cache: NamespaceCache, reader: Reader, conditions: Conditions, *, now: datetime, docs: Docs = EVERY
 ) -> Mask:
     """Which of the documents meet the conditions, shape (len(docs),). The caller holds the cache's lock."""
-    passing: Mask = cache.live[docs] & _kinds(cache, conditions, docs) & _times(cache, conditions, now, docs)
-    state = cache.columns["state"][docs]
+    passing: Mask = cache.live[docs] & _times(cache, conditions, now, docs)
+    state, kind = cache.columns["state"][docs], cache.columns["kind"][docs]
+    for left_out in KINDS.keys() - set(conditions.kinds):
+        passing &= kind != KINDS[left_out]
     for passed_over in _PASSED_OVER:
         passing &= state != STATES.index(passed_over)
     if conditions.origin is not None:
@@ -85,10 +87,6 @@ def allowed(
     if conditions.session is not None:
         passing &= _of_session(cache, reader, conditions.session, np.arange(len(cache))[docs], passing)
     return passing
-
-
-def _kinds(cache: NamespaceCache, conditions: Conditions, docs: Docs) -> Mask:
-    return np.isin(cache.columns["kind"][docs], [KINDS[kind] for kind in conditions.kinds])
 
 
 def _times(cache: NamespaceCache, conditions: Conditions, now: datetime, docs: Docs) -> Mask:
@@ -108,16 +106,13 @@ def _times(cache: NamespaceCache, conditions: Conditions, now: datetime, docs: D
 def _true_then(cache: NamespaceCache, as_of: float, known_at: float | None, docs: Docs) -> Mask:
     """Documents that held at `as_of` by what was known at `known_at`: `thoughts.is_valid` over arrays, and the turns
     that were said by then."""
-    columns = {name: cache.columns[name][docs] for name in ("at", "until", "gone", "recorded", "state")}
-    known = np.ones(len(columns["at"]), dtype=np.bool_)
-    untouched = np.zeros(len(columns["at"]), dtype=np.bool_)
-    if known_at is not None:
-        known = columns["recorded"] <= known_at
-        untouched = (columns["gone"] > known_at) & (columns["gone"] < NEVER)
-    ended = np.where(untouched, NEVER, columns["until"])
-    merged = (columns["state"] == STATES.index("merged")) & ~untouched
-    true: Mask = known & ~merged & (columns["at"] <= as_of) & (as_of < ended)
-    return true
+    at, until, state = (cache.columns[name][docs] for name in ("at", "until", "state"))
+    true: Mask = (at <= as_of) & (as_of < until) & (state != STATES.index("merged"))
+    if known_at is None:
+        return true
+    gone, recorded = (cache.columns[name][docs] for name in ("gone", "recorded"))
+    untouched = (gone > known_at) & (gone < NEVER)
+    return (recorded <= known_at) & (true | (untouched & (at <= as_of)))
 
 
 def _spoken_by(cache: NamespaceCache, speaker: str, docs: Docs) -> Mask:

@@ -98,11 +98,11 @@ class Query:
     shown: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
-        said = words(self.text)
+        said, stemmed = words(self.text), stems(self.text)
         counted = [word for word in said if word not in STOP_WORDS]
-        object.__setattr__(self, "stems", tuple(dict.fromkeys(stems(self.text))))
+        object.__setattr__(self, "stems", tuple(dict.fromkeys(stemmed)))
         object.__setattr__(self, "words", frozenset(said))
-        object.__setattr__(self, "shown", dict(zip(counted, stems(self.text), strict=True)))
+        object.__setattr__(self, "shown", dict(zip(counted, stemmed, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +178,8 @@ class Scene:
         """1 for the candidates that are turns of the speakers whom the query names, or thoughts that name them."""
         columns, docs = self.cache.columns, self.docs
         named = self.cache.speakers_named(self.query.words)
+        if not named:
+            return np.zeros(len(docs), dtype=np.float32)
         speaks = np.isin(columns["speaker"][docs], list(named))
         names = {stem for said in named.values() for stem in stems(said)}
         for entry in self.found.entries:
@@ -230,8 +232,8 @@ class Fused:
     def signals(self, doc: int) -> tuple[Signal, ...]:
         """What adds up to a document's score; what adds nothing is left out."""
         at = self.place(doc)
-        found = (Signal(name, float(v[at]), getattr(self.weights, name)) for name, v in self.values.items())
-        return tuple(signal for signal in found if signal.contribution)
+        found = ((name, float(values[at]), getattr(self.weights, name)) for name, values in self.values.items())
+        return tuple(Signal(name, value, weight) for name, value, weight in found if value * weight)
 
 
 def fuse(scene: Scene, weights: Weights = DEFAULT) -> Fused:
@@ -290,7 +292,8 @@ def cosines(cache: NamespaceCache, query: Query, docs: Docs) -> Scores:
     if len(docs) == len(cache):
         cosine = cache.vectors.scores(query.vector, len(cache))
         present = cache.vectors.present(len(cache))
-        cosine[~present] = cosine[present].mean()
+        if not present.all():
+            cosine[~present] = cosine[present].mean()
         return cosine
     cosine = cache.vectors.scores_at(query.vector, docs.astype(np.intp))
     missing = [place for place in np.flatnonzero(cosine == 0) if not cache.vectors.holds(int(docs[place]))]

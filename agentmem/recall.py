@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,19 @@ from agentmem.episodes import Docs
 from agentmem.errors import EmbedderMismatchError
 from agentmem.explain import Explanation, reading
 from agentmem.filters import KINDS, Conditions, Mask, allowed
-from agentmem.fusion import DEFAULT, NO_LEADS, Fused, Query, Scene, Weights, arrange, everything, fuse, has_meaning
+from agentmem.fusion import (
+    DEFAULT,
+    NO_LEADS,
+    Fused,
+    Query,
+    Scene,
+    Scores,
+    Weights,
+    arrange,
+    everything,
+    fuse,
+    has_meaning,
+)
 from agentmem.indexes.arrays import union
 from agentmem.indexes.ids import NOT_THERE
 from agentmem.interfaces import Backend, Clock, Reader
@@ -34,6 +46,8 @@ from agentmem.types import Namespace, RecallItem, Signal, Thought, Turn
 ANYTHING = Conditions()
 _WIDER = 8
 """How many times more candidates are looked at where the first did not give enough."""
+_Key: TypeAlias = tuple[int, int, int]
+"""Kind, role and `Postings.prints`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +119,7 @@ class RecallEngine:
                 walk = _walked(reader, cache, fused.docs[passing], fused.score[passing], k, budget, had)
                 if walk.full:
                     break
-            return _items(reader, cache, fused, asked, walk.fetched())
+            return _items(reader, cache, scene, fused, walk.fetched())
 
     def _scenes(
         self, cache: NamespaceCache, reader: Reader, query: Query, conditions: Conditions
@@ -190,20 +204,20 @@ def _check_dimension(cache: NamespaceCache, vector: NDArray[np.float32] | None) 
         )
 
 
-def _best(docs: Docs, scores: NDArray[np.float32], k: int) -> list[int]:
-    """The `k` highest-scored of some ascending documents, best first; of equals the earlier."""
+def _best(docs: Docs, scores: Scores, k: int) -> tuple[list[int], Scores]:
+    """The `k` highest-scored of some ascending documents and their scores, best first; of equals the earlier."""
     if len(docs) > k:
         first = np.sort(np.argpartition(-scores, k - 1)[:k]) if k > 0 else slice(0)
         docs, scores = docs[first], scores[first]
-    best: list[int] = docs[np.argsort(-scores, kind="stable")].tolist()
-    return best
+    order = np.argsort(-scores, kind="stable")
+    return docs[order].tolist(), scores[order]
 
 
 def _walked(
     reader: Reader,
     cache: NamespaceCache,
     docs: Docs,
-    scores: NDArray[np.float32],
+    scores: Scores,
     k: int,
     budget: int | None,
     had: Sequence[int],
@@ -213,8 +227,7 @@ def _walked(
     while True:
         walk = _Walk(reader, cache, k, budget)
         walk.pass_over(had)
-        best = _best(docs, scores, wanted)
-        walk.along(best, scores[np.searchsorted(docs, best)])
+        walk.along(*_best(docs, scores, wanted))
         if len(walk.picked) == k or wanted >= len(docs):
             return walk
         wanted *= 4
@@ -230,24 +243,24 @@ class _Walk:
     budget: int | None
     picked: dict[int, int] = field(default_factory=dict)
     _passed_over: bool = False
-    _alike: dict[tuple[int, int, frozenset[int]], list[int]] = field(default_factory=dict)
+    _alike: dict[_Key, list[int]] = field(default_factory=dict)
     _said: dict[int, tuple[str, ...]] = field(default_factory=dict)
     _records: dict[int, Turn | Thought] = field(default_factory=dict)
     _order: Spread = NOTHING
 
     def pass_over(self, docs: Sequence[int]) -> None:
         """What says the same as one of these is not picked."""
-        for doc in docs:
-            self._alike.setdefault(self._key(doc), []).append(doc)
+        for doc, key in self._keys(docs).items():
+            self._alike.setdefault(key, []).append(doc)
 
-    def along(self, docs: Sequence[int], scores: NDArray[np.float32]) -> None:
+    def along(self, docs: Sequence[int], scores: Scores) -> None:
         """Visit documents, given best first, in the order in which they repeat least."""
-        self._order = spread(self.cache, docs, scores, self._texts)
+        self._order, keys = spread(self.cache, docs, scores, self._texts), self._keys(docs)
         for doc in self._order.repeated:
-            self._visit(doc)
+            self._visit(doc, keys[doc])
 
-    def _visit(self, doc: int) -> None:
-        alike = self._alike.setdefault(self._key(doc), [])
+    def _visit(self, doc: int, key: _Key) -> None:
+        alike = self._alike.setdefault(key, [])
         same = next((other for other in alike if self._says(other) == self._says(doc)), None)
         if same in self.picked:
             self.picked[same] += 1
@@ -255,10 +268,11 @@ class _Walk:
             self.picked[doc] = 1
             alike.append(doc)
 
-    def _key(self, doc: int) -> tuple[int, int, frozenset[int]]:
-        """What two documents that say the same have in common; seldom do others have it."""
-        columns = self.cache.columns
-        return int(columns["kind"][doc]), int(columns["role"][doc]), self.cache.postings.signature(doc)
+    def _keys(self, docs: Sequence[int]) -> dict[int, _Key]:
+        """By document: what two that say the same have in common; seldom do others have it."""
+        columns, numbers = self.cache.columns, np.array(docs, dtype=np.int32)
+        of_each = (columns["kind"][numbers], columns["role"][numbers], self.cache.postings.prints(numbers))
+        return dict(zip(docs, zip(*(values.tolist() for values in of_each), strict=True), strict=True))
 
     @property
     def full(self) -> bool:
@@ -309,16 +323,16 @@ def _records(reader: Reader, cache: NamespaceCache, docs: Sequence[int]) -> dict
 
 
 def _items(
-    reader: Reader, cache: NamespaceCache, fused: Fused, query: Query, picked: Sequence[_Picked]
+    reader: Reader, cache: NamespaceCache, scene: Scene, fused: Fused, picked: Sequence[_Picked]
 ) -> list[RecallItem]:
     thoughts = [p.record.id for p in picked if isinstance(p.record, Thought)]
     origins = _source_turns(reader, cache.namespace, thoughts) if thoughts else {}
-    explanation = Explanation(cache, fused, query, [p.doc for p in picked])
+    explanation = Explanation(scene, fused, [p.doc for p in picked])
     return [_item(p, fused, explanation, origins) for p in picked]
 
 
 def _item(p: _Picked, fused: Fused, explanation: Explanation, origins: Mapping[str, list[str]]) -> RecallItem:
-    signals = (*fused.signals(p.doc), *p.lost)
+    signals, measures = (*fused.signals(p.doc), *p.lost), explanation.measures(p.doc)
     return RecallItem(
         id=p.record.id,
         kind="thought" if isinstance(p.record, Thought) else "turn",
@@ -326,9 +340,9 @@ def _item(p: _Picked, fused: Fused, explanation: Explanation, origins: Mapping[s
         score=float(fused.score[fused.place(p.doc)]) + sum(signal.contribution for signal in p.lost),
         time=p.record.valid_from if isinstance(p.record, Thought) else p.record.occurred_at,
         source=_source(p.record, origins),
-        why=explanation.why(p.doc, signals, p.repeats),
+        why=explanation.why(p.doc, signals, measures, p.repeats),
         signals=signals,
-        measures=explanation.measures(p.doc),
+        measures=measures,
     )
 
 

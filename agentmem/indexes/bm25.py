@@ -129,9 +129,10 @@ class Matches:
         held = groups.numbers[docs]
         scores, weights = self._pooled(groups, apart)
         out = scores[held]
-        alone = np.flatnonzero((held == 0) | np.isin(docs, apart))
-        often = self.frequencies(docs[alone])
-        out[alone] = weights @ (often / (often + np.float32(K1)))
+        alone = np.flatnonzero((held == 0) | np.isin(docs, apart) if len(apart) else held == 0)
+        if len(alone):
+            often = self.frequencies(docs[alone])
+            out[alone] = weights @ (often / (often + np.float32(K1)))
         return out
 
     def pooled_groups(self, groups: Grouping) -> Scores:

@@ -41,6 +41,7 @@ class Postings:
         self._stop = 0
         self._count = 0
         self._total = 0
+        self._rarest: Scores | None = None
 
     def __len__(self) -> int:
         return self._count
@@ -73,6 +74,7 @@ class Postings:
         self._stop = doc + 1
         self._count += 1
         self._total += len(terms)
+        self._rarest = None
 
     def _reach(self, size: int) -> None:
         self._lengths, self._distinct = grown(self._lengths, size), grown(self._distinct, size)
@@ -105,6 +107,7 @@ class Postings:
         self._stop = stop
         self._count += len(lengths)
         self._total += int(lengths.sum())
+        self._rarest = None
 
     def packed(self, first: int) -> tuple[list[str], Packed]:
         """The terms and the documents that are left of the sealed run from document `first` on."""
@@ -149,6 +152,7 @@ class Postings:
         self._total -= int(self._lengths[doc])
         self._count -= 1
         self._lengths[doc], self._distinct[doc], self._held[doc] = 0, 0, False
+        self._rarest = None
 
     def signature(self, doc: int) -> frozenset[int]:
         """The set of terms of a document, as numbers."""
@@ -157,20 +161,44 @@ class Postings:
         return frozenset(self._segment_of(doc).held(doc, int(self._distinct[doc])))
 
     def rarest(self, docs: Docs) -> Scores:
-        """The idf of the rarest term of each of some ascending documents, shape (docs,); 0 for one without terms."""
-        docs_left = docs[docs < self._stop]
-        with_terms = np.flatnonzero(self._distinct[docs_left])
-        docs_left = docs_left[with_terms]
-        counts = self._distinct[docs_left]
-        terms = np.concatenate([_NONE[0], *self._terms_of(docs_left, counts)])
+        """The idf of the rarest term of each of some ascending documents, shape (docs,); 0 for one without terms.
+
+        Not to be written to: that of all documents is kept until one is added or removed.
+        """
+        if not len(docs) or not docs[-1] == len(docs) - 1 == self._stop - 1:
+            return self._rarest_of(docs)
+        if self._rarest is None:
+            self._rarest = self._rarest_of(docs)
+        return self._rarest
+
+    def _rarest_of(self, docs: Docs) -> Scores:
         out = np.zeros(len(docs), dtype=np.float32)
+        places, starts, terms = self._terms_of(docs)
         if len(terms):
             holding = np.frombuffer(self._holding, np.int32)[terms]
-            least = np.minimum.reduceat(holding, np.cumsum(counts) - counts).astype(np.float32)
-            out[with_terms] = np.log1p((self._count - least + 0.5) / (least + 0.5))
+            least = np.minimum.reduceat(holding, starts).astype(np.float32)
+            out[places] = np.log1p((self._count - least + 0.5) / (least + 0.5))
         return out
 
-    def _terms_of(self, docs: Docs, counts: NDArray[np.int32]) -> Iterator[NDArray[np.int32]]:
+    def prints(self, docs: Docs) -> NDArray[np.int64]:
+        """A number for each of some documents that is the same for those of the same terms, and seldom for others,
+        shape (docs,)."""
+        out, order = np.zeros(len(docs), dtype=np.int64), np.argsort(docs)
+        places, starts, terms = self._terms_of(docs[order])
+        if len(terms):
+            out[order[places]] = np.add.reduceat((terms.astype(np.int64) + 1) ** 2, starts)
+        return out
+
+    def _terms_of(self, docs: Docs) -> tuple[NDArray[np.intp], NDArray[np.int32], NDArray[np.int32]]:
+        """Which of some ascending documents have terms, and these, one's after the other's, with where each begins."""
+        docs = docs[: int(np.searchsorted(docs, self._stop))]
+        places = np.flatnonzero(self._distinct[docs])
+        docs = docs[places]
+        counts = self._distinct[docs]
+        terms = np.concatenate([_NONE[0], *self._segments_terms(docs, counts)])
+        return places, np.cumsum(counts) - counts, terms
+
+    def _segments_terms(self, docs: Docs, counts: NDArray[np.int32]) -> Iterator[NDArray[np.int32]]:
         segments: list[Sealed | Tail] = [*self._sealed, self._tail]
         starts = np.searchsorted(docs, [segment.first for segment in segments] + [self._stop])
         for segment, start, stop in zip(segments, starts[:-1], starts[1:], strict=True):

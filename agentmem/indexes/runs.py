@@ -58,7 +58,10 @@ class Tail:
 
     def terms_of(self, docs: Docs, counts: Numbers) -> Numbers:
         """The terms of some documents, one's after the other's; `counts` says how many each has."""
-        return _numbers(self._forward)[_spread(_numbers(self._starts)[docs - self.first], counts)]
+        if int(counts.sum()) == len(self._forward):  # of all documents
+            return _numbers(self._forward)
+        starts = np.frombuffer(self._starts, np.int32)[docs - self.first]
+        return np.frombuffer(self._forward, np.int32)[_spread(starts, counts)]
 
     def entries(self, terms: Numbers) -> Iterator[tuple[int, Entries]]:
         """What it holds of some terms: the place among them, and copies of the entries."""

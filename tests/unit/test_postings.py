@@ -32,6 +32,12 @@ def _reference(docs: Mapping[int, Sequence[str]], query: Sequence[str], size: in
     return out
 
 
+def _rarest(docs: Mapping[int, Sequence[str]], size: int) -> list[float]:
+    """The idf of each document's rarest term, by the formula."""
+    held = [docs.get(number, []) for number in range(size)]
+    return [max((rarity(len(docs), sum(t in d for d in held)) for t in text), default=0.0) for text in held]
+
+
 def _indexed(docs: Mapping[int, Sequence[str]], segment: int = SMALL) -> Postings:
     postings = Postings(segment)
     for number, terms in docs.items():
@@ -183,6 +189,7 @@ def test_any_sequence_leaves_what_a_dictionary_of_texts_says(
         else:
             postings.remove(step)
             model.pop(step, None)
+        np.testing.assert_allclose(postings.rarest(_all(size)), _rarest(model, size), rtol=1e-6)
     assert (len(postings), postings.terms) == (len(model), len({t for text in model.values() for t in text}))
     assert all((word in postings) == any(word in text for text in model.values()) for word in WORDS)
     found = postings.find(WORDS)
@@ -195,3 +202,8 @@ def test_any_sequence_leaves_what_a_dictionary_of_texts_says(
         assert (postings.lengths[doc], postings.distinct[doc]) == (len(text), len(set(text)))
         same = {other for other in range(size) if postings.signature(other) == postings.signature(doc)}
         assert same == {other for other in range(size) if set(model.get(other, [])) == set(text)}
+    backwards = _all(size)[::-1]
+    prints = dict(zip(backwards.tolist(), postings.prints(backwards).tolist(), strict=True))
+    for doc in range(size):
+        alike = {prints[other] for other in range(size) if set(model.get(other, [])) == set(model.get(doc, []))}
+        assert alike == {prints[doc]}
