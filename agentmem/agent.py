@@ -259,7 +259,7 @@ class Agent:
         found = self._find(query, wanted, [*without, *(one.id for one in said if one.id is not None)])
         more = partial(self._find, query, wanted + len(said), without)
         draft = Draft(text, found.items, wanted, said, (budget, budget), lambda: more().items)
-        exchange = Exchange(draft, self.label, kept, found, again=again is not None)
+        exchange = Exchange(draft, self.label, kept, found, anew=again is not None)
         exchange.note([("turn", kept.id)] if kept is not None else [])
         if self.model is None:
             exchange.show(found.items)
@@ -383,7 +383,7 @@ class Agent:
             if text.strip():
                 self._unkept.append(Said("assistant", text))
         elif text.strip() and not exchange.erased:
-            if exchange.again:
+            if exchange.anew:
                 self.memory.supersede(exchange.user_turn.id, namespace=self.namespace, itself=False)
             kept = self.memory.observe(
                 "assistant",

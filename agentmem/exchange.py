@@ -58,7 +58,7 @@ class Exchange:
     erased: set[str] = field(default_factory=set)
     """Ids of what was erased at the user's word while the answer was under way."""
     hearing: Hearing | None = None
-    again: bool = False
+    anew: bool = False
     """Whether the question was answered before: this answer takes the place of what followed it."""
     _shown: dict[str, RecallItem] = field(default_factory=dict)
     _beside: dict[tuple[Kind, str], None] = field(default_factory=dict)

@@ -268,6 +268,14 @@ class Memory:
             )
             return list(found)
 
+    def find_turns(self, words: str, *, namespace: Namespace, limit: int = 100) -> list[Turn]:
+        """The newest `limit` turns that hold all these words (by their stems), whatever became of them since."""
+        namespace = check_namespace(namespace)
+        ids = self._engine.turns_with_all_terms(words, namespace=namespace)
+        with self.backend.read() as reader:
+            found: list[Turn] = reader.get("turn", sorted(ids)[-limit:], namespace=namespace)
+        return found[::-1]
+
     def sessions(self, *, namespace: Namespace) -> list[SessionInfo]:
         with self.backend.read() as reader:
             return reader.sessions(namespace=check_namespace(namespace))
