@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from agentmem.ids import new_id
 from agentmem.interfaces import Backend, Clock
@@ -28,7 +29,8 @@ class Erasure:
             self._postpone()
         with self._backend.read() as reader:
             made = tuple(copies(reader))
-        return Receipt(gone, restored, "pending" if self._pending else "done", made, self._clock())
+        erased: Literal["done", "removed"] = "done" if self._backend.abilities.secure_erase else "removed"
+        return Receipt(gone, restored, "pending" if self._pending else erased, made, self._clock())
 
     def _postpone(self) -> None:
         self._pending = True

@@ -35,7 +35,8 @@ class Abilities:
     durable: bool
     """What a write transaction committed survives `kill -9` and power loss."""
     secure_erase: bool
-    """`erase` leaves no byte of removed content in the backend's files."""
+    """`erase` leaves no byte of removed content in the backend's files. A database server can seldom promise that:
+    its log, replicas and backups are its own. Where this is not declared, the receipt of a forget says so."""
     shared: bool
     """Several processes may open it at once."""
     backup: bool
@@ -198,7 +199,8 @@ class Backend(Protocol):
         """Jobs of all namespaces: for workers and `doctor`."""
 
     def erase(self) -> bool:
-        """Make removed content unreadable in every file; False while an open read elsewhere delays it."""
+        """Make removed content unreadable: in every file where `secure_erase` is declared, else to everybody who asks
+        the store. False while an open read elsewhere delays it."""
 
     def reclaim(self) -> None:
         """Give freed space back to the file system; may take long."""
@@ -210,7 +212,7 @@ class Backend(Protocol):
         """Write a consistent, verified copy to `path`."""
 
     def size(self) -> int:
-        """Bytes on disk (in RAM: 0)."""
+        """Bytes on disk (in RAM: 0). May be asked within a transaction."""
 
     def close(self) -> None: ...
 

@@ -224,5 +224,6 @@ def _abilities(kinds: dict[str, BackendKind]) -> dict[str, Abilities]:
 def _unknown_scheme(scheme: str) -> str:
     known = sorted({*_builtin(), *_installed()})
     failed = [f"{found.name} failed to load ({found.error})" for found in _loaded() if found.error]
-    hint = "; ".join(failed) or f"install the plug-in that brings it, e.g. agentmem-{scheme}"
+    brings = "agentmem-postgres, which brings it" if scheme.startswith("postgres") else "the plug-in that brings it"
+    hint = "; ".join(failed) or f"install {brings}"
     return f"no backend for {scheme!r}: known are {', '.join(known)}; {hint}"

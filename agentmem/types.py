@@ -289,13 +289,14 @@ class ForgetPlan:
 class Receipt:
     """Proof of a forget: ids that went by kind, what came back, and whether their bytes are gone.
 
-    `erased` is "done", or "pending" while another process's open read delays it (a queued job finishes it). `copies`
-    are exports and backups made earlier: they are the user's to remove.
+    `erased` is "done", or "pending" while another process's open read delays it (a queued job finishes it), or
+    "removed" in a store that cannot promise more: nobody reads it there any more, but bytes of it may be left in files
+    of the database server. `copies` are exports and backups made earlier: they are the user's to remove.
     """
 
     forgotten: Mapping[str, tuple[str, ...]]
     restored: tuple[str, ...]
-    erased: Literal["done", "pending"]
+    erased: Literal["done", "pending", "removed"]
     copies: tuple[str, ...]
     at: datetime
 

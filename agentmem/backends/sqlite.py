@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from agentmem.backends.records import KINDS, LOGGED
+from agentmem.backends.rows import COLUMNS, TABLES, in_groups, to_records
 from agentmem.backends.sqlite_check import damage, disagreement
-from agentmem.backends.sqlite_columns import COLUMNS, TABLES, among, in_groups, to_column, to_records
+from agentmem.backends.sqlite_columns import among, from_texts, to_column
 from agentmem.backends.sqlite_connection import Connection
 from agentmem.backends.sqlite_files import check_location, check_sqlite, sizes, sync_directory, sync_file, translated
 from agentmem.backends.sqlite_records import ERASE_MARK, SqliteReader, SqliteWriter
@@ -370,4 +371,4 @@ def _jobs(db: Connection, terms: str, values: list[Any]) -> list[Job]:
     source = "jobs t JOIN namespaces ON namespaces.id = t.ns LEFT JOIN bodies b ON b.id = t.body"
     rows = db.rows(f"SELECT {columns}, name, b.data FROM {source} WHERE {terms} ORDER BY t.n", values)
     namespaces = {name: tuple(json.loads(name)) for name in {row[-2] for row in rows}}
-    return to_records("job", rows, [namespaces[row[-2]] for row in rows])
+    return to_records("job", rows, [namespaces[row[-2]] for row in rows], from_texts)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from agentmem.backends.records import FORMS, NULLABLE, Form, in_form
-from agentmem.backends.sqlite_columns import TABLES, from_text
+from agentmem.backends.rows import TABLES
+from agentmem.backends.sqlite_columns import from_text
 from agentmem.backends.sqlite_connection import Connection
 from agentmem.types import Kind
 

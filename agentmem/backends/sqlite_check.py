@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agentmem.backends.records import KINDS, LOGGED
-from agentmem.backends.sqlite_columns import TABLES
+from agentmem.backends.rows import TABLES
 from agentmem.backends.sqlite_connection import Connection
 
 _ERASED = "substr(data, 1, 1) = x'00'"

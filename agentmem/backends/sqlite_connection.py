@@ -29,6 +29,14 @@ class Connection:
             self.raw.close()
             raise
 
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    @property
+    def lost(self) -> bool:
+        return not self.raw.in_transaction
+
     def run(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         try:
             return self.raw.execute(sql, values)

@@ -5,12 +5,9 @@ Content and vectors are never deleted but overwritten in place with zeros of the
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
-from itertools import count, islice, repeat
+from itertools import count
 from operator import itemgetter
 from typing import Any
 
@@ -22,109 +19,35 @@ from agentmem.backends.records import (
     UNCHANGING,
     columns_of,
     dump_content,
-    matches,
-    require_field,
     require_plain,
-    sort_key,
 )
+from agentmem.backends.rows import COLUMNS, DIGEST, TABLES, in_groups
+from agentmem.backends.sql import EDGE, Dialect, SqlReader, SqlWriter, name_of
 from agentmem.backends.sqlite_bulk import read_columns
-from agentmem.backends.sqlite_columns import (
-    COLUMNS,
-    DIGEST,
-    TABLES,
-    among,
-    conditions,
-    from_text,
-    in_groups,
-    to_column,
-    to_records,
-    to_row,
-    to_time,
-)
+from agentmem.backends.sqlite_columns import among, from_text, from_texts, term, to_column, to_row
 from agentmem.backends.sqlite_connection import ZERO, Connection
-from agentmem.digests import digest, identity_digest
 from agentmem.errors import ConflictError, NotFoundError, StoreForeignError
 from agentmem.interfaces import Basis, Matrix, Snapshot, Where
-from agentmem.namespaces import check_namespace
-from agentmem.types import Change, Edge, Kind, Namespace, Record, Relation, SessionInfo, Thought, Turn
+from agentmem.types import Edge, Kind, Namespace, Record, Relation
 
-_EDGE = "child_kind, child, parent_kind, parent, relation"
-_BATCH = 1000
 ERASE_MARK = "erase_unfinished"
 
 
-class SqliteReader:
+_DIALECT = Dialect(
+    body="b.data",
+    joined="LEFT JOIN bodies b ON b.id = t.body",
+    encode=to_column,
+    decode=from_text,
+    decode_all=from_texts,
+    term=term,
+)
+
+
+class SqliteReader(SqlReader):
     """A consistent view: that of the transaction it was made in."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._db = connection
-        self._known: dict[Namespace, int] = {}
-        self._key: str | None = None
-
-    def _ns(self, namespace: Namespace) -> int:
-        """The namespace's row, -1 where it has none."""
-        if namespace not in self._known:
-            found = self._db.one("SELECT id FROM namespaces WHERE name = ?", [_name(namespace)])
-            if found is None:
-                return -1
-            self._known[namespace] = found
-        return self._known[namespace]
-
-    def _digest_key(self) -> str:
-        self._key = self._key or self.meta("digest_key")
-        if self._key is None:
-            raise StoreForeignError(f"{self._db.path}: its digest key is gone; restore a backup (`agentmem restore`)")
-        return self._key
-
-    def _identity(self, source: str | None, external_id: str) -> str:
-        return identity_digest(self._digest_key(), source, external_id)
-
-    def _where(self, kind: Kind, namespace: Namespace, where: Where) -> tuple[str, list[Any], Where]:
-        terms, values, rest = conditions(kind, where, self._identity)
-        return " AND ".join(["t.ns = ?", *terms]), [self._ns(namespace), *values], rest
-
-    def get(self, kind: Kind, ids: Sequence[str], *, namespace: Namespace) -> list[Any]:
-        found = {r.id: r for group in in_groups(ids) for r in self._records(kind, namespace, {"id": group})}
-        return [found[id] for id in ids if id in found]
-
-    def select(
-        self,
-        kind: Kind,
-        *,
-        namespace: Namespace,
-        where: Where | None = None,
-        order: str | None = None,
-        descending: bool = False,
-        limit: int | None = None,
-    ) -> Iterator[Any]:
-        direction = "DESC" if descending else "ASC"
-        if order in COLUMNS[kind] or order is None:
-            terms = f"t.n {direction}" if order is None else f"t.{order} {direction}, t.n"
-            return self._records(kind, namespace, where or {}, f"ORDER BY {terms}", limit)
-        require_field(kind, order)
-        found = list(self._records(kind, namespace, where or {}, "ORDER BY t.n"))
-        found.sort(key=lambda record: sort_key(getattr(record, order)), reverse=descending)
-        return iter(found[:limit])
-
-    def _records(
-        self, kind: Kind, namespace: Namespace, where: Where, order: str = "", limit: int | None = None
-    ) -> Iterator[Any]:
-        """Reads all rows at once, so that writes and the transaction's end don't disturb; makes records as they go."""
-        terms, values, rest = self._where(kind, namespace, where)
-        cut = f"LIMIT {limit:d}" if limit is not None and not rest else ""
-        columns = ", ".join(f"t.{name}" for name in COLUMNS[kind])
-        source = f"{TABLES[kind]} t LEFT JOIN bodies b ON b.id = t.body"
-        rows = self._db.rows(f"SELECT {columns}, b.data FROM {source} WHERE {terms} {order} {cut}", values)
-        found = (
-            r for at in range(0, len(rows), _BATCH) for r in to_records(kind, rows[at : at + _BATCH], repeat(namespace))
-        )
-        return islice((record for record in found if matches(record, rest)), limit) if rest else found
-
-    def count(self, kind: Kind, *, namespace: Namespace, where: Where | None = None) -> int:
-        terms, values, rest = self._where(kind, namespace, where or {})
-        if rest:
-            return sum(1 for _ in self._records(kind, namespace, where or {}))
-        return int(self._db.one(f"SELECT count(*) FROM {TABLES[kind]} t WHERE {terms}", values))
+    _db: Connection
+    dialect = _DIALECT
 
     def edges(
         self,
@@ -143,7 +66,7 @@ class SqliteReader:
 
     def _edges(self, namespace: Namespace, column: str, keys: list[Any], chosen: bool) -> list[Any]:
         term = among(column, keys) if chosen else "1"
-        return self._db.rows(f"SELECT n, {_EDGE} FROM edges WHERE ns = ? AND {term}", [self._ns(namespace), *keys])
+        return self._db.rows(f"SELECT n, {EDGE} FROM edges WHERE ns = ? AND {term}", [self._ns(namespace), *keys])
 
     def vectors(
         self, kind: Kind, *, namespace: Namespace, ids: Sequence[str] | None = None
@@ -186,47 +109,9 @@ class SqliteReader:
     def snapshots(self, basis: Basis, *, namespace: Namespace) -> Iterator[Snapshot]:
         return snapshots.read(self._db, self._ns(namespace), basis)
 
-    def sessions(self, *, namespace: Namespace) -> list[SessionInfo]:
-        rows = self._db.rows(
-            "SELECT session, count(*), min(occurred_at), max(occurred_at) FROM turns WHERE ns = ? GROUP BY session"
-            " ORDER BY 4 DESC, 1 DESC",
-            [self._ns(namespace)],
-        )
-        return [SessionInfo(namespace, from_text(s), n, to_time(first), to_time(last)) for s, n, first, last in rows]
 
-    def namespaces(self, *, root: Namespace = ()) -> list[Namespace]:
-        held = " OR ".join(f"EXISTS (SELECT 1 FROM {table} WHERE ns = n.id)" for table in TABLES.values())
-        names = (tuple(json.loads(name)) for (name,) in self._db.rows(f"SELECT name FROM namespaces n WHERE {held}"))
-        return sorted(name for name in names if name[: len(root)] == root)
-
-    def changes(self, *, namespace: Namespace, after: int) -> list[Change]:
-        ns = self._ns(namespace)
-        rows = self._db.rows("SELECT born, floor, last_change FROM namespaces WHERE id = ?", [ns])
-        born, floor, last = rows[0] if rows else (0, 0, 0)
-        if after < floor or 0 < after <= born or after > last:
-            raise KeyError(after)
-        lines = "SELECT seq, op, kind, id FROM changes WHERE ns = ? AND seq > ? ORDER BY seq"
-        rows = self._db.rows(lines, [ns, after])
-        return [Change(seq, namespace, op, kind, from_text(id)) for seq, op, kind, id in rows]
-
-    def last_change(self, *, namespace: Namespace) -> int:
-        return self._db.one("SELECT last_change FROM namespaces WHERE id = ?", [self._ns(namespace)]) or 0
-
-    def meta(self, key: str) -> str | None:
-        value: str | None = from_text(self._db.one("SELECT value FROM meta WHERE key = ?", [to_column(key)]))
-        return value
-
-    def digest(self, text: str) -> str:
-        return digest(self._digest_key(), text)
-
-
-class SqliteWriter(SqliteReader):
+class SqliteWriter(SqlWriter, SqliteReader):
     """The only writer of the store while its transaction lasts."""
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection)
-        self._log: list[tuple[int, str, Kind, Any]] = []
-        self._removed_content = False
 
     def finish(self) -> None:
         """Write what has gathered; a mark makes the next opening erase what a kill kept this process from erasing."""
@@ -245,11 +130,6 @@ class SqliteWriter(SqliteReader):
         self._db.many("UPDATE namespaces SET last_change = ? WHERE id = ?", [(seq, ns) for ns, seq in last.items()])
         self._log.clear()
 
-    def _note(self, namespace: Namespace, op: str, kind: Kind, ids: Iterable[Any]) -> None:
-        if kind in LOGGED:
-            ns = self._own(namespace)
-            self._log.extend((ns, op, kind, id) for id in ids)
-
     def _own(self, namespace: Namespace) -> int:
         """The namespace's row, made where it has none."""
         if (ns := self._ns(namespace)) > 0:
@@ -258,55 +138,19 @@ class SqliteWriter(SqliteReader):
         self._db.run(
             "INSERT INTO namespaces (name, last_change, born, floor)"
             " SELECT ?, 0, last_change, 0 FROM namespaces WHERE id = 0",
-            [_name(namespace)],
+            [name_of(namespace)],
         )
         return self._ns(namespace)
 
-    @contextmanager
-    def _whole(self) -> Iterator[None]:
-        """A step of the transaction that leaves no trace if it fails."""
-        self.flush()
-        self._db.run("SAVEPOINT step")
-        try:
-            yield
-        except BaseException:
-            self._log.clear()
-            self._known.clear()
-            if self._db.raw.in_transaction:
-                self._db.run("ROLLBACK TO step")
-            raise
-        self._db.run("RELEASE step")
-
-    def add(self, records: Iterable[Record]) -> None:
-        waiting = iter(records)
-        with self._whole():
-            while group := list(islice(waiting, _BATCH)):
-                self._add(group)
-
-    def _add(self, records: Sequence[Record]) -> None:
+    def _add(self, kind: Kind, group: Sequence[Record]) -> None:
         """Two statements a kind, however many records: half the time that one for each would take."""
-        kinds: dict[Kind, list[Record]] = {}
-        for record in records:
-            kinds.setdefault(KIND_OF[type(record)], []).append(record)
-        for kind, group in kinds.items():
-            digested = [DIGEST[kind]] if kind in DIGEST else []
-            columns = [*COLUMNS[kind], *digested, "ns", "body"]
-            bodies = self._append("bodies", [dump_content(kind, record) for record in group])
-            rows = [
-                (*to_row(kind, record), *self._digests(record), self._own(record.namespace), body)
-                for record, body in zip(group, bodies, strict=True)
-            ]
-            marks = ", ".join("?" * len(columns))
-            self._db.many(f"INSERT INTO {TABLES[kind]} ({', '.join(columns)}) VALUES ({marks})", rows)
-        for record in records:
-            self._note(record.namespace, "add", KIND_OF[type(record)], [to_column(record.id)])
-
-    def _digests(self, record: Record) -> list[str | None]:
-        if isinstance(record, Thought):
-            return [self.digest(record.text)]
-        if isinstance(record, Turn):
-            return [None if record.external_id is None else self._identity(record.source, record.external_id)]
-        return []
+        digested = [DIGEST[kind]] if kind in DIGEST else []
+        bodies = self._append("bodies", [dump_content(kind, record) for record in group])
+        rows = [
+            (*to_row(kind, record), *self._digests(record), self._own(record.namespace), body)
+            for record, body in zip(group, bodies, strict=True)
+        ]
+        self._insert(kind, [*COLUMNS[kind], *digested, "ns", "body"], rows)
 
     def _append(self, table: str, blobs: Sequence[bytes | None]) -> list[int | None]:
         """Where these lie now, at the end of `table`; None for what there is nothing of."""
@@ -318,11 +162,6 @@ class SqliteWriter(SqliteReader):
             self._db.many(f"INSERT INTO {table} (id, data) VALUES (?, ?)", enumerate(given[1:], first + 1))
         places = count(first)
         return [None if blob is None else next(places) for blob in blobs]
-
-    def replace(self, records: Iterable[Record]) -> None:
-        with self._whole():
-            for record in records:
-                self._replace(record)
 
     def _replace(self, record: Record) -> None:
         kind, ns = KIND_OF[type(record)], self._ns(record.namespace)
@@ -378,15 +217,6 @@ class SqliteWriter(SqliteReader):
         )
         self._note(namespace, "remove", kind, [row[1] for row in rows])
         return len(rows)
-
-    def link(self, edges: Iterable[Edge], *, namespace: Namespace) -> None:
-        rows = [(self._own(namespace), *_edge_row(edge)) for edge in edges]
-        self._db.many(f"INSERT OR IGNORE INTO edges (ns, {_EDGE}) VALUES (?, ?, ?, ?, ?, ?)", rows)
-
-    def unlink(self, edges: Iterable[Edge], *, namespace: Namespace) -> None:
-        terms = " AND ".join(f"{name} = ?" for name in _EDGE.split(", "))
-        rows = [(self._ns(namespace), *_edge_row(edge)) for edge in edges]
-        self._db.many(f"DELETE FROM edges WHERE ns = ? AND {terms}", rows)
 
     def set_vectors(self, kind: Kind, ids: Sequence[str], vectors: Matrix, *, namespace: Namespace) -> None:
         import numpy as np
@@ -463,37 +293,3 @@ class SqliteWriter(SqliteReader):
             self._db.run(f"DELETE FROM {table} WHERE {column} = ?", [self._ns(namespace)])
         self._known.pop(namespace, None)
         return {kind: n for kind, n in counts.items() if n}
-
-    def changes(self, *, namespace: Namespace, after: int) -> list[Change]:
-        self.flush()
-        return super().changes(namespace=namespace, after=after)
-
-    def last_change(self, *, namespace: Namespace) -> int:
-        self.flush()
-        return super().last_change(namespace=namespace)
-
-    def set_meta(self, key: str, value: str | None) -> None:
-        self._db.run("DELETE FROM meta WHERE key = ?", [to_column(key)])
-        if value is not None:
-            self._db.run("INSERT INTO meta VALUES (?, ?)", [to_column(key), to_column(value)])
-
-    def compact_changes(self, *, keep: int) -> None:
-        self.flush()
-        cut = self._db.one("SELECT seq FROM changes ORDER BY seq DESC LIMIT 1 OFFSET ?", [keep])
-        if cut is None:
-            return
-        self._db.run(
-            "UPDATE namespaces SET floor = coalesce("
-            "(SELECT max(seq) FROM changes WHERE ns = namespaces.id AND seq <= ?), floor)",
-            [cut],
-        )
-        self._db.run("DELETE FROM changes WHERE seq <= ?", [cut])
-
-
-@lru_cache(maxsize=1024)
-def _name(namespace: Namespace) -> str:
-    return json.dumps(check_namespace(namespace))
-
-
-def _edge_row(edge: Edge) -> tuple[Any, ...]:
-    return tuple(map(to_column, (edge.child_kind, edge.child, edge.parent_kind, edge.parent, edge.relation)))

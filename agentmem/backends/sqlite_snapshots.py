@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from agentmem.backends.sqlite_columns import TABLES, among, in_groups
+from agentmem.backends.rows import TABLES, in_groups
+from agentmem.backends.sqlite_columns import among
 from agentmem.backends.sqlite_connection import ZERO, Connection
 from agentmem.interfaces import Basis, Snapshot
 from agentmem.types import Kind

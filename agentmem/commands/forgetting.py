@@ -112,6 +112,13 @@ def _count(number: int, plural: str) -> str:
     return f"{number} {plural if number != 1 else plural[:-1]}"
 
 
+_ERASED = {
+    "done": "no byte of it is left in the store",
+    "pending": "another process is reading, and the next use of the store finishes it",
+    "removed": "the store holds it no more, but bytes of it may be left in the server's log, replicas and backups",
+}
+
+
 def _show(call: Call, receipt: Receipt) -> None:
     if call.as_json:
         print_json(receipt)
@@ -120,10 +127,7 @@ def _show(call: Call, receipt: Receipt) -> None:
     say(f"forgotten: {', '.join(counts) or 'nothing'}")
     if receipt.restored:
         say(f"restored: {len(receipt.restored)}")
-    if receipt.erased == "done":
-        say("erased: done; no byte of it is left in the store")
-    else:
-        say("erased: pending; another process is reading, and the next use of the store finishes it")
+    say(f"erased: {receipt.erased}; {_ERASED[receipt.erased]}")
     for copy in receipt.copies:
         say(f"a copy made earlier is yours to remove: {copy}")
 

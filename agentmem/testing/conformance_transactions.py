@@ -70,6 +70,13 @@ class TransactionsConformance(Conformance):
                     pass
         add(backend, new_turn())
 
+    def test_the_size_may_be_asked_within_a_transaction(self, backend: Backend) -> None:
+        with backend.read():
+            assert (backend.size() > 0) is backend.abilities.durable
+        with backend.write() as writer:
+            writer.add([new_turn()])
+            assert (backend.size() > 0) is backend.abilities.durable
+
     def test_a_reader_does_not_see_what_is_written_meanwhile(self, backend: Backend) -> None:
         add(backend, new_turn())
         started = threading.Event()
