@@ -1,0 +1,57 @@
+"""What a server can promise about removed content, and how that is had.
+
+A row that was deleted stays in its page until VACUUM frees the place, which it may only when no snapshot of another
+session can see the row any more. VACUUM does not overwrite: what was removed can no longer be read with SQL, but its
+bytes may lie in free space of a page until something else is written there, and in write-ahead log, archives, replicas
+and backups for as long as the server keeps those. That is why the backend does not declare `secure_erase`.
+`rewrite` (VACUUM FULL) leaves no such free space in the tables; the log remains the server's.
+"""
+
+from __future__ import annotations
+
+from agentmem.backends.records import LOGGED
+from agentmem.backends.rows import TABLES
+from agentmem_postgres.connection import Connection
+from agentmem_postgres.writer import ERASE_MARK
+
+_WITH_CONTENT = ", ".join([*(TABLES[kind] for kind in TABLES if kind in LOGGED), "vectors"])
+_SEEN_BY_OTHERS = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+    AND backend_xmin IS NOT NULL AND age(backend_xmin) >= age(?::xid)
+"""
+"""Sessions whose snapshot may see rows that this transaction removed. Those of other users are only shown to members of
+pg_read_all_stats."""
+
+
+def erase(db: Connection) -> bool:
+    """Free the place of removed rows; False while another session's snapshot holds them, or this user may not."""
+    mark = db.one("SELECT value FROM meta WHERE key = ?", [ERASE_MARK])
+    if mark is None:
+        return True
+    if db.one(_SEEN_BY_OTHERS, [_short(mark)]) or not _vacuum(db, f"VACUUM (TRUNCATE FALSE) {_WITH_CONTENT}"):
+        return False
+    # A mark that another process has set since is not ours to take away.
+    db.run("DELETE FROM meta WHERE key = ? AND value = ?", [ERASE_MARK, mark])
+    return True
+
+
+def rewrite(db: Connection) -> None:
+    """Write the tables anew; afterwards nothing of what was removed is in them."""
+    _vacuum(db, f"VACUUM (FULL) {_WITH_CONTENT}")
+
+
+def _short(transaction: str) -> str:
+    """The transaction's number without its epoch, as rows and snapshots have it."""
+    return str(int(transaction) % 2**32)
+
+
+def _vacuum(db: Connection, statement: str) -> bool:
+    """Whether it was done: who does not own a table is only warned."""
+    warnings: list[str] = []
+    handler = lambda notice: warnings.append(notice.sqlstate or "")  # noqa: E731
+    db.raw.add_notice_handler(handler)
+    try:
+        db.run(statement)
+    finally:
+        db.raw.remove_notice_handler(handler)
+    return not warnings
