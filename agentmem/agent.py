@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from agentmem import fitting, prompt
 from agentmem.clock import utc_now
 from agentmem.errors import EmbedderError, InputError, ModelError
-from agentmem.exchange import MAX_STEPS, Exchange
+from agentmem.exchange import MAX_STEPS, Exchange, ToolStep, Watch
 from agentmem.fitting import Draft, Said
 from agentmem.ids import new_id
 from agentmem.models import chat
@@ -69,7 +69,8 @@ class Agent:
     `session` names the conversation to go on with; None begins a new one. While `private` is set, the agent recalls but
     writes nothing. `last` is the latest answer. `wait` is how many seconds a recall waits for the embedder while that
     is still coming up (None: until it is): by default long enough for the bundled one, and no more. With `think` (None:
-    as the settings have it) the model draws thoughts from each exchange behind the answer.
+    as the settings have it) the model draws thoughts from each exchange behind the answer. `watch` is told of each
+    tool before it runs and after; it must not raise.
     """
 
     def __init__(
@@ -106,6 +107,8 @@ class Agent:
         self._unkept: list[Said] = []
         self._window = None if model is None else Window(model)
         self._answering: Turn | None = None
+        self._follows: str | None = None
+        self.watch: Watch | None = None
 
     def _memory_tools(self) -> dict[str, BaseTool]:
         made = memory_tools(
@@ -132,26 +135,33 @@ class Agent:
         self._private = private
         self._unkept.clear()  # what was said in private must not colour an answer that is kept
 
-    def begin_session(self, session: str | None = None) -> None:
-        """Go on in another session; None begins a new one."""
+    def begin_session(self, session: str | None = None, *, after: str | None = None) -> None:
+        """Go on in another session; None begins a new one. A new one that names a turn goes on `after` it: what was
+        said up to there is part of the conversation, and is not copied (agentmem/branches.py)."""
         self.session = session or new_id()
+        self._follows = after
         self._unkept.clear()
 
-    def ask(self, text: str) -> Answer:
-        """The answer to what the user says. Raises ModelError where the model fails; the user's turn is kept."""
-        for _ in self.stream(text):
+    def ask(self, text: str | Turn, *, instead_of: str | None = None) -> Answer:
+        """The answer to what the user says. Raises ModelError where the model fails; the user's turn is kept.
+
+        A turn of the user's in this session is answered anew: what followed it is superseded when the new answer is
+        kept. `instead_of` is the id of a turn that this text takes the place of: it is superseded at once, with what
+        followed it. Nothing is lost by either.
+        """
+        for _ in self.stream(text, instead_of=instead_of):
             pass
         return self._answered()
 
-    async def aask(self, text: str) -> Answer:
-        async with aclosing(self.astream(text)) as pieces:
+    async def aask(self, text: str | Turn, *, instead_of: str | None = None) -> Answer:
+        async with aclosing(self.astream(text, instead_of=instead_of)) as pieces:
             async for _ in pieces:
                 pass
         return self._answered()
 
-    def stream(self, text: str) -> Generator[str, None, None]:
+    def stream(self, text: str | Turn, *, instead_of: str | None = None) -> Generator[str, None, None]:
         """The answer in pieces, as they come; `last` has it when they end. Closing early keeps what came."""
-        exchange = self._begin(text)
+        exchange = self._begin(text, instead_of)
         try:
             yield from self._pieces(exchange)
         except BaseException:
@@ -159,9 +169,9 @@ class Agent:
             raise
         self._finish(exchange, "complete")
 
-    async def astream(self, text: str) -> AsyncGenerator[str, None]:
+    async def astream(self, text: str | Turn, *, instead_of: str | None = None) -> AsyncGenerator[str, None]:
         """As `stream`, for async callers; cancelling keeps what came."""
-        exchange = await _in_thread(self._begin, text)
+        exchange = await _in_thread(self._begin, text, instead_of)
         try:
             async with aclosing(self._apieces(exchange)) as pieces:
                 async for piece in pieces:
@@ -186,7 +196,9 @@ class Agent:
                     raise
                 continue
             for call, fault in exchange.calls:
+                self._tell(call)
                 result = chat.failed(call, fault) if fault else chat.run_tool(self._tools, call)
+                self._tell(call, result)
                 self._note(exchange, call, result)
         yield from exchange.close()
 
@@ -209,7 +221,9 @@ class Agent:
                     raise
                 continue
             for call, fault in exchange.calls:
+                self._tell(call)
                 result = chat.failed(call, fault) if fault else await chat.arun_tool(self._tools, call)
+                self._tell(call, result)
                 await _in_thread(self._note, exchange, call, result)
         for piece in exchange.close():
             yield piece
@@ -222,33 +236,61 @@ class Agent:
     def _quote(self, exchange: Exchange) -> str:
         return reply(exchange.question, exchange.recalled().items, private=self._private)
 
-    def _begin(self, text: str) -> Exchange:
+    def _tell(self, call: ToolCall, result: ToolMessage | None = None) -> None:
+        if self.watch is not None:
+            shown = result.artifact.note if result is not None and isinstance(result.artifact, FromMemory) else None
+            told = shown if shown is not None or result is None else result.text
+            self.watch(ToolStep(call["name"], _arguments(call), told, result is not None and result.status == "error"))
+
+    def _begin(self, asked: str | Turn, instead_of: str | None = None) -> Exchange:
         """Keep the user's turn, and recall what bears on it."""
+        text = asked if isinstance(asked, str) else asked.text
         if not text.strip():
             raise InputError("an empty question has no answer: say something")
-        said = [] if self.model is None else self._said()
-        kept = None
-        if not self._private:
-            thinks = self._thinker is not None
-            kept = self.memory.observe("user", text, namespace=self.namespace, session=self.session, think=thinks)
+        if instead_of is not None and not self._private:
+            self.memory.supersede(instead_of, namespace=self.namespace)
+        again = asked if isinstance(asked, Turn) else None
+        said = [] if self.model is None else self._said(before=again)
+        kept = None if self._private else again or self._keep(text, instead_of)
         self._answering = kept
         wanted, budget = self._settings.recall_items, self._settings.prompt_budget_tokens
-        said, asked = fitting.newest(said, budget), [kept.id] if kept is not None else []
+        said, without = fitting.newest(said, budget), self._not_recalled(kept, again)
         query = text[:_LONGEST_QUERY]
-        found = self._find(query, wanted, [*asked, *(one.id for one in said if one.id is not None)])
-        again = partial(self._find, query, wanted + len(said), asked)
-        draft = Draft(text, found.items, wanted, said, (budget, budget), lambda: again().items)
-        exchange = Exchange(draft, self.label, kept, found)
-        exchange.note(("turn", id) for id in asked)
+        found = self._find(query, wanted, [*without, *(one.id for one in said if one.id is not None)])
+        more = partial(self._find, query, wanted + len(said), without)
+        draft = Draft(text, found.items, wanted, said, (budget, budget), lambda: more().items)
+        exchange = Exchange(draft, self.label, kept, found, anew=again is not None)
+        exchange.note([("turn", kept.id)] if kept is not None else [])
         if self.model is None:
             exchange.show(found.items)
         return exchange
 
-    def _said(self) -> list[Said]:
-        """The newest messages of this session, oldest first; then those of a private conversation, which are in no
-        ledger."""
-        turns = self.memory.turns(
-            namespace=self.namespace, session=self.session, limit=_LOOKED_THROUGH, descending=True
+    def _keep(self, text: str, instead_of: str | None) -> Turn | None:
+        """The user's turn in the ledger; None while nothing is kept."""
+        if self._private:
+            return None
+        parent, self._follows = instead_of or self._follows, None
+        return self.memory.observe(
+            "user",
+            text,
+            namespace=self.namespace,
+            session=self.session,
+            parent_id=parent,
+            think=self._thinker is not None,
+        )
+
+    def _not_recalled(self, kept: Turn | None, again: Turn | None) -> list[str]:
+        """The question itself, and where it is answered anew what followed it."""
+        if again is None:
+            return [kept.id] if kept is not None else []
+        turns = self.memory.turns(namespace=self.namespace, session=again.session)
+        return [turn.id for turn in turns if turn.seq >= again.seq]
+
+    def _said(self, before: Turn | None = None) -> list[Said]:
+        """The newest messages of this conversation (those `before` a turn), oldest first; then those of a private one,
+        which are in no ledger."""
+        turns = self.memory.thread(
+            self.session, namespace=self.namespace, limit=_LOOKED_THROUGH, follows=self._follows, before=before
         )
         shown = [turn for turn in turns if turn.role in ("user", "assistant") and turn.status != "superseded"]
         return [*(Said(turn.role, turn.text, turn.id) for turn in shown[HISTORY_TURNS - 1 :: -1]), *self._unkept]
@@ -341,6 +383,8 @@ class Agent:
             if text.strip():
                 self._unkept.append(Said("assistant", text))
         elif text.strip() and not exchange.erased:
+            if exchange.anew:
+                self.memory.supersede(exchange.user_turn.id, namespace=self.namespace, itself=False)
             kept = self.memory.observe(
                 "assistant",
                 text,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from agentmem import prompt
 from agentmem.errors import ModelError
@@ -20,6 +20,20 @@ if TYPE_CHECKING:
 MAX_STEPS = 8
 """Model calls for one answer: enough for a chain of tools, and an end to a loop of them."""
 _GAVE_UP = f"I stopped after {MAX_STEPS} steps with tools without reaching an answer."
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStep:
+    """A tool that the model called: `result` is None while it runs. Of what memory's own tools bring, `result` says
+    only how much it was."""
+
+    name: str
+    arguments: str
+    result: str | None = None
+    failed: bool = False
+
+
+Watch: TypeAlias = Callable[[ToolStep], None]
 
 
 @dataclass
@@ -44,6 +58,8 @@ class Exchange:
     erased: set[str] = field(default_factory=set)
     """Ids of what was erased at the user's word while the answer was under way."""
     hearing: Hearing | None = None
+    anew: bool = False
+    """Whether the question was answered before: this answer takes the place of what followed it."""
     _shown: dict[str, RecallItem] = field(default_factory=dict)
     _beside: dict[tuple[Kind, str], None] = field(default_factory=dict)
     _steps: int = 0

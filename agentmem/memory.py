@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from agentmem import chunks, forget, ledger, thoughts, views
+from agentmem import branches, chunks, forget, ledger, thoughts, views
 from agentmem.bridge import to_async
 from agentmem.clock import as_utc, utc_now
 from agentmem.config import Settings, load_settings
@@ -212,6 +212,33 @@ class Memory:
             writer.replace([turn])
         return turn
 
+    def supersede(self, turn_id: str, *, namespace: Namespace, itself: bool = True) -> int:
+        """Mark a turn (`itself`) and what follows it in its session as superseded; return how many that were.
+
+        They stay in the ledger; recall and models pass them over.
+        """
+        namespace = check_namespace(namespace)
+        with self.backend.write() as writer:
+            turn = views.get_turn(writer, turn_id, namespace=namespace)
+            return branches.supersede(writer, turn, itself=itself, namespace=namespace)
+
+    def thread(
+        self,
+        session: str,
+        *,
+        namespace: Namespace,
+        limit: int,
+        follows: str | None = None,
+        before: Turn | None = None,
+    ) -> list[Turn]:
+        """The newest `limit` turns of a conversation (those `before` one of its turns), newest first: of a fork, what
+        it goes on after is part of it. `follows` is that for a session that is still empty."""
+        with self.backend.read() as reader:
+            found = branches.thread(
+                reader, session, namespace=check_namespace(namespace), limit=limit, follows=follows, before=before
+            )
+            return list(found)
+
     def record_recalled(self, answer_id: str, items: Sequence[tuple[Kind, str]], *, namespace: Namespace) -> None:
         """Note which records stood in the prompt of an answer, so that forgetting one of them can find the answer.
 
@@ -240,6 +267,14 @@ class Memory:
                 limit=limit,
             )
             return list(found)
+
+    def find_turns(self, words: str, *, namespace: Namespace, limit: int = 100) -> list[Turn]:
+        """The newest `limit` turns that hold all these words (by their stems), whatever became of them since."""
+        namespace = check_namespace(namespace)
+        ids = self._engine.turns_with_all_terms(words, namespace=namespace)
+        with self.backend.read() as reader:
+            found: list[Turn] = reader.get("turn", sorted(ids)[-limit:], namespace=namespace)
+        return found[::-1]
 
     def sessions(self, *, namespace: Namespace) -> list[SessionInfo]:
         with self.backend.read() as reader:

@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Static
 
 from agentmem.agent import ChosenModel
 from agentmem.config import Settings
@@ -41,14 +40,16 @@ def chat(memory: Memory) -> Callable[..., ChatApp]:
     def make(*script: Any, session: str | None = None, private: bool = False) -> ChatApp:
         model = FakeChatModel(script) if script else None
         chosen = ChosenModel(model, "the fake" if script else "stand-in", None if script else "How to get a model.")
-        return make_app(
+        app = make_app(
             memory, namespace=NAMESPACE, chosen=chosen, settings=memory.settings, session=session, private=private
         )
+        app.NOTIFICATION_TIMEOUT = 600  # type: ignore[misc]  # a busy machine must not outlast a notice
+        return app
 
     return make
 
 
-async def until(pilot: Driver, true: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(pilot: Driver, true: Callable[[], bool], seconds: float = 60.0) -> None:
     """Let the app work until a condition holds."""
     async with asyncio.timeout(seconds):
         while not true():
@@ -71,8 +72,8 @@ async def say(pilot: Driver, text: str) -> Answer:
 
 
 def shown(pilot: Driver) -> str:
-    """All text on the screen that stands in Static widgets."""
-    return "\n".join(str(widget.render()) for widget in pilot.app.screen.query(Static))
+    """All text on the screen that stands in Static widgets and in answers."""
+    return "\n".join(str(widget.render()) for widget in pilot.app.screen.query("Static, Prose"))
 
 
 def recalled(pilot: Driver) -> list[str]:

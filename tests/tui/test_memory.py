@@ -121,7 +121,7 @@ async def test_going_back_to_a_session(chat: Chat, memory: Memory) -> None:
         sessions.focus()
         await pilot.press("down", "enter")
         await until(pilot, lambda: "In the old one." in shown(pilot))
-        assert "In the new one." not in [w._text for w in transcript(pilot).said()]
+        assert "In the new one." not in [w.text for w in transcript(pilot).said()]
         await pilot.press("ctrl+n")
         await until(pilot, lambda: not transcript(pilot).said())
         assert "3 turns remembered" in shown(pilot)

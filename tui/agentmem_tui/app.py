@@ -69,6 +69,15 @@ class ChatApp(App[None]):
         yield SystemCommand("Answer below", "Select the answer below (Ctrl+Down)", lambda: screen.action_select(1))
         yield SystemCommand("Latest", "Go to the end of the conversation (Ctrl+End)", screen.action_latest)
         yield SystemCommand("Cancel", "Cancel the answer that is coming (Esc)", screen.action_cancel)
+        yield SystemCommand("Answer again", "Have the selected question answered anew (F5)", screen.action_retry)
+        yield SystemCommand("Edit question", "Say the selected question in other words (Ctrl+O)", screen.action_edit)
+        yield SystemCommand(
+            "Fork", "Go on from the selected answer in a session of its own (Ctrl+G)", screen.action_fork
+        )
+        yield SystemCommand("Earlier versions", "Show or hide what was edited or answered anew", screen.action_versions)
+        yield SystemCommand("Copy answer", "Copy the selected answer", screen.action_copy_answer)
+        yield SystemCommand("Copy code", "Copy the last code of the selected answer", screen.action_copy_code)
+        yield SystemCommand("Find", "Find what was said, in all sessions (Ctrl+S)", screen.action_find)
 
     def action_help(self) -> None:
         """Show the keys that work here, or hide them."""

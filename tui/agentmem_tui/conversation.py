@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,17 +16,21 @@ from typing import TYPE_CHECKING
 from agentmem.clock import utc_now
 from agentmem.ids import new_id
 from agentmem.models.extractive import STAND_IN
-from agentmem.types import ForgetPlan, Namespace, RecallItem, Receipt, SessionInfo, Thought, Turn
+from agentmem.types import ForgetPlan, Namespace, RecallItem, Receipt, SessionInfo, Thought, Turn, only_quotes
 
 if TYPE_CHECKING:
     from agentmem import Agent, Memory
     from agentmem.agent import Answer, ChosenModel
     from agentmem.config import Settings
+    from agentmem.exchange import Watch
     from agentmem.interfaces import Clock
+    from agentmem.tools import Confirm
 
 _TITLED = 200
 """Sessions that get their first words as a title; older ones show their name."""
 _TITLE = 200
+_LOOKED_THROUGH = 3
+"""Turns looked through for each that is shown: superseded ones and tools' results stand between."""
 RECALLED_THEN = "recalled when this was answered"
 
 
@@ -38,6 +42,24 @@ class SessionRow:
     title: str
     turns: int
     last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the user says: `again` is the turn of theirs that is to be answered anew, `instead_of` the one that this
+    text takes the place of."""
+
+    text: str
+    again: str | None = None
+    instead_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is to be forgotten: turns and thoughts by their ids, or a whole session."""
+
+    ids: tuple[str, ...] = ()
+    session: str | None = None
 
 
 class Conversation:
@@ -61,6 +83,11 @@ class Conversation:
         self.now = clock or utc_now
         self._settings = settings
         self._private = private
+        self.confirm: Confirm | None = None
+        self.watch: Watch | None = None
+        self.versions = False
+        """Whether what was superseded is shown too."""
+        self._follows: str | None = None
         self._agent: Agent | None = None
         self._titles: dict[str, str] = {}
         self._making = threading.Lock()
@@ -77,7 +104,13 @@ class Conversation:
     def switch(self, session: str | None) -> None:
         """Go on in another session; None begins one."""
         self.session = session or new_id()
+        self._follows = None
         self.restart()
+
+    def fork(self, after: str) -> None:
+        """Begin a session that goes on after a turn of this one."""
+        self.switch(None)
+        self._follows = after
 
     def restart(self) -> None:
         """Let the next question be answered by an agent that knows only what the store holds now."""
@@ -97,13 +130,20 @@ class Conversation:
                     memory_tools="auto",
                     private=self._private,
                     settings=self._settings,
+                    confirm=self.confirm,
                 )
+                self._agent.watch = self.watch
+                if self._follows is not None:
+                    self._agent.begin_session(self.session, after=self._follows)
             return self._agent
 
-    async def stream(self, text: str) -> AsyncGenerator[str, None]:
+    async def stream(self, question: Question) -> AsyncGenerator[str, None]:
         """The pieces of the answer; closing early keeps what came as a cancelled turn."""
         agent = await asyncio.to_thread(self.agent)
-        async with aclosing(agent.astream(text)) as pieces:
+        asked: str | Turn = question.text
+        if question.again is not None:
+            asked = await asyncio.to_thread(self.memory.get_turn, question.again, namespace=self.namespace)
+        async with aclosing(agent.astream(asked, instead_of=question.instead_of)) as pieces:
             async for piece in pieces:
                 yield piece
 
@@ -111,9 +151,19 @@ class Conversation:
         return self._agent.last if self._agent is not None else None
 
     def turns(self, count: int) -> tuple[list[Turn], bool]:
-        """The session's newest `count` turns in order, and whether there are older ones."""
-        newest = self.memory.turns(namespace=self.namespace, session=self.session, limit=count + 1, descending=True)
-        return newest[:count][::-1], len(newest) > count
+        """The conversation's newest `count` turns in order, and whether there are older ones. What was superseded is
+        left out, unless `versions` is set; so is what memory's own tools found, which the answer's items show."""
+        looked = _LOOKED_THROUGH * count
+        found = self.memory.thread(self.session, namespace=self.namespace, limit=looked, follows=self._follows)
+        newest = [turn for turn in found if self._is_shown(turn)]
+        return newest[:count][::-1], len(newest) > count or len(found) == looked
+
+    def _is_shown(self, turn: Turn) -> bool:
+        return (self.versions or turn.status != "superseded") and not (turn.role == "tool" and only_quotes(turn))
+
+    def find(self, words: str) -> list[Turn]:
+        """What was said anywhere that holds all the words, newest first."""
+        return self.memory.find_turns(words, namespace=self.namespace)
 
     def sessions(self) -> list[SessionRow]:
         """All sessions, the latest first."""
@@ -139,7 +189,7 @@ class Conversation:
             turns: list[Turn] = reader.get("turn", ids, namespace=self.namespace)
             thoughts: list[Thought] = reader.get("thought", ids, namespace=self.namespace)
         recalled = [turn for turn in turns if not (answer and _stood_before(turn, answer[0]))]
-        found = {item.id: item for item in [*map(_item, recalled), *map(_item, thoughts)]}
+        found = {item.id: item for item in [*map(as_item, recalled), *map(as_item, thoughts)]}
         return tuple(found[i] for i in dict.fromkeys(ids) if i in found)
 
     def standing_around(self, item: RecallItem, chunks: int) -> tuple[list[Turn], list[str]]:
@@ -151,9 +201,14 @@ class Conversation:
             return [], []
         return self.memory.open_chunk(sought[0], namespace=self.namespace, around=chunks), sought
 
-    def plan_forget(self, ids: Sequence[str], *, keep_source: bool, repeats: bool, echoes: bool) -> ForgetPlan:
+    def plan_forget(self, target: Target, *, keep_source: bool, repeats: bool, echoes: bool) -> ForgetPlan:
         return self.memory.plan_forget(
-            ids, namespace=self.namespace, keep_source=keep_source, repeats=repeats, echoes=echoes
+            target.ids,
+            namespace=self.namespace,
+            session=target.session,
+            keep_source=keep_source,
+            repeats=repeats,
+            echoes=echoes,
         )
 
     def forget(self, plan: ForgetPlan) -> Receipt:
@@ -186,7 +241,8 @@ def _stood_before(turn: Turn, answer: Turn) -> bool:
     return turn.session == answer.session and 0 < answer.seq - turn.seq <= HISTORY_TURNS + 1
 
 
-def _item(record: Turn | Thought) -> RecallItem:
+def as_item(record: Turn | Thought) -> RecallItem:
+    """A record as one shows what was recalled, without a score."""
     if isinstance(record, Thought):
         origin = {"origin": record.origin}
         return RecallItem(record.id, "thought", record.text, 0.0, record.valid_from, origin, RECALLED_THEN)

@@ -45,6 +45,15 @@ class ForgetWanted(Message):
         self.record_id = record_id
 
 
+class SessionDeletion(Message):
+    """A whole session is to be forgotten."""
+
+    def __init__(self, session: str, title: str) -> None:
+        super().__init__()
+        self.session = session
+        self.title = title
+
+
 class SessionChosen(Message):
     """The conversation is to go on in another session; None starts a new one."""
 

@@ -14,7 +14,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Footer, Static
 
 from agentmem.types import RecallItem, Turn
-from agentmem_tui.conversation import Conversation
+from agentmem_tui.conversation import Conversation, Target
+from agentmem_tui.messages import SessionChosen
 from agentmem_tui.printable import day, readable
 from agentmem_tui.tasks import background
 from agentmem_tui.widgets.said import heading, speaker_of
@@ -23,12 +24,13 @@ _PAGE = 1
 """Chunks added on each side by a key press."""
 
 
-class AroundScreen(ModalScreen[str | None]):
-    """The chunk around an item. Dismissed with the id of the record to forget, or None."""
+class AroundScreen(ModalScreen[Target | SessionChosen | None]):
+    """The chunk around an item. Dismissed with what to forget, with the session to go on in, or with None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss(None)", "Back", key_display="esc"),
         Binding("m", "more", "More around"),
+        Binding("g", "go", "Go on there"),
         Binding("f,delete", "forget", "Forget", key_display="f"),
     ]
 
@@ -80,7 +82,12 @@ class AroundScreen(ModalScreen[str | None]):
         self._load()
 
     def action_forget(self) -> None:
-        self.dismiss(self._item.id)
+        self.dismiss(Target((self._item.id,)))
+
+    def action_go(self) -> None:
+        """Go on in the session that it stands in."""
+        if self._turns:
+            self.dismiss(SessionChosen(self._turns[0].session))
 
 
 def _line(turn: Turn) -> Content:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
@@ -15,8 +17,10 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 from textual.worker import Worker
 
-from agentmem.types import Receipt
-from agentmem_tui.conversation import Conversation
+from agentmem.exchange import ToolStep
+from agentmem.text import count_tokens
+from agentmem.types import RecallItem, Receipt, Turn
+from agentmem_tui.conversation import Conversation, Question, Target, as_item
 from agentmem_tui.messages import (
     AnswerSelected,
     EarlierWanted,
@@ -24,16 +28,19 @@ from agentmem_tui.messages import (
     ItemOpened,
     PromptSubmitted,
     SessionChosen,
+    SessionDeletion,
 )
 from agentmem_tui.printable import printable
 from agentmem_tui.screens.around import AroundScreen
+from agentmem_tui.screens.confirm import ask_from_thread
+from agentmem_tui.screens.find import FindScreen
 from agentmem_tui.screens.forget import ForgetScreen
 from agentmem_tui.tasks import background, tell
 from agentmem_tui.widgets.answer import Answer
 from agentmem_tui.widgets.prompt import Prompt
 from agentmem_tui.widgets.recalled import Recalled, RecalledList
 from agentmem_tui.widgets.said import Said
-from agentmem_tui.widgets.sessions import SessionList, Sessions
+from agentmem_tui.widgets.sessions import Sessions
 from agentmem_tui.widgets.status_bar import StatusBar
 from agentmem_tui.widgets.transcript import Transcript
 from agentmem_tui.widgets.welcome import Welcome
@@ -43,6 +50,9 @@ if TYPE_CHECKING:
 
 _PAGE = 40
 """Turns on screen at first, and more of them each time earlier ones are asked for."""
+_FAILED = "failed: F5 asks again"
+_AWAY = 2
+"""Lines from the end from which on the way back is shown."""
 _STATUS_SECONDS = 1.0
 _WARM_UP_SECONDS = 0.2
 """What may wait does so until the first picture is on screen."""
@@ -60,6 +70,10 @@ class ChatScreen(Screen[None]):
         Binding("f2", "pane('Sessions')", "Sessions", id="chat.sessions"),
         Binding("f3", "pane('Recalled')", "Recalled", id="chat.recalled"),
         Binding("f4", "private", "Private", id="chat.private"),
+        Binding("ctrl+s", "find", "Find", id="chat.find"),
+        Binding("f5", "retry", "Again", show=False, id="chat.retry"),
+        Binding("ctrl+o", "edit", "Other wording", show=False, id="chat.edit"),
+        Binding("ctrl+g", "fork", "Fork", show=False, id="chat.fork"),
         Binding("ctrl+up", "select(-1)", "Answer above", show=False, id="chat.above"),
         Binding("ctrl+down", "select(1)", "Answer below", show=False, id="chat.below"),
         Binding("ctrl+end", "latest", "Latest", show=False, id="chat.latest"),
@@ -74,6 +88,9 @@ class ChatScreen(Screen[None]):
         self._shown = _PAGE
         self._breadth = 0
         self._told = 0
+        self._coming: Answer | None = None
+        self._editing: str | None = None
+        self._is_above = False
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="panes"):
@@ -87,10 +104,13 @@ class ChatScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.query_one(Prompt).focus()
-        self._show_private()
+        self._show_prompt()
         self._loading = self._load()
         self._refresh_sessions()
         self._refresh_status()
+        self._conversation.confirm = partial(ask_from_thread, self.app)
+        self._conversation.watch = self._show_step
+        self.watch(self.query_one(Transcript), "scroll_y", self._scrolled)
         self.set_timer(_WARM_UP_SECONDS, self._warm_up)
         self.set_interval(_STATUS_SECONDS, self._refresh_status)
 
@@ -133,7 +153,7 @@ class ChatScreen(Screen[None]):
     @background("sessions")
     async def _refresh_sessions(self) -> None:
         rows = await asyncio.to_thread(self._conversation.sessions)
-        self.query_one(SessionList).show(rows, self._conversation.session)
+        self.query_one(Sessions).show(rows, self._conversation.session)
 
     @background("status")
     async def _refresh_status(self) -> None:
@@ -144,21 +164,32 @@ class ChatScreen(Screen[None]):
         bar.embedder = talk.memory.embedder_state
         bar.waiting = await asyncio.to_thread(talk.waiting)
 
-    def _show_private(self) -> None:
-        private = self._conversation.private
-        prompt = self.query_one(Prompt)
+    def _show_prompt(self) -> None:
+        """What the frame of the prompt says: what sending would do, and how."""
+        private, prompt = self._conversation.private, self.query_one(Prompt)
         prompt.set_class(private, "-private")
-        prompt.border_title = "private: nothing of this is remembered" if private else ""
-        prompt.border_subtitle = "Enter sends · Ctrl+J new line"
+        title = "private: nothing of this is remembered" if private else ""
+        prompt.border_title = "another wording: Esc leaves it as it was" if self._editing else title
+        latest = " · Ctrl+End latest" if self._is_above else ""
+        prompt.border_subtitle = f"Enter sends · Ctrl+J new line{latest}"
         self.query_one(StatusBar).private = private
+
+    def _scrolled(self) -> None:
+        transcript = self.query_one(Transcript)
+        above = transcript.max_scroll_y - transcript.scroll_offset.y > _AWAY
+        if above != self._is_above:
+            self._is_above = above
+            self._show_prompt()
 
     # -- asking and answering -------------------------------------------------------------------------------------
 
     def on_prompt_submitted(self, event: PromptSubmitted) -> None:
         if self._held_up():
             return
+        instead_of, self._editing = self._editing, None
         self.query_one(Prompt).accept(event.text)
-        self._answering = self._answer(event.text)
+        self._show_prompt()
+        self._answering = self._answer(Question(event.text, instead_of=instead_of))
 
     @property
     def streaming(self) -> bool:
@@ -181,20 +212,33 @@ class ChatScreen(Screen[None]):
             self.refresh_bindings()  # Esc has something to cancel, or no more
 
     @background("answer", exclusive=False)
-    async def _answer(self, text: str) -> None:
+    async def _answer(self, question: Question) -> None:
         if self._loading is not None:
             await self._loading.wait()  # it clears the transcript
-        now = self._conversation.now()
-        said = Said("You", text, now)
-        answer = Answer(now, note="recalling…", quoting=self._conversation.chosen.model is None)
-        await self.query_one(Transcript).append(said, answer)
-        before = self._conversation.last()
-        self._streaming = asyncio.create_task(self._stream(text, answer))
+        said, answer = await self._put(question)
+        before, begun = self._conversation.last(), monotonic()
+        self._coming = answer
+        self._streaming = asyncio.create_task(self._stream(question, answer))
         note = await self._outcome(self._streaming)
         done = self._conversation.last()
-        await self._settle(said, answer, None if done is before else done, note)
+        await self._settle(said, answer, None if done is before else done, [note, _measured(answer, begun)])
         if said.turn_id is None and note and not self._conversation.private:
-            self.query_one(Prompt).put_back(text)
+            self.query_one(Prompt).put_back(question.text)
+        if note == _FAILED and (question.again or question.instead_of):
+            self._loading = self._load()  # what was to be replaced still stands
+
+    async def _put(self, question: Question) -> tuple[Said, Answer]:
+        """Show a question and the place for its answer; what they take the place of goes off the screen."""
+        transcript, now = self.query_one(Transcript), self._conversation.now()
+        quoting = self._conversation.chosen.model is None
+        answer = Answer(now, note="recalling…", quoting=quoting, question_id=question.again)
+        said = await transcript.cut_off(question.again, question.instead_of)
+        if said is None:
+            said = Said("You", question.text, now, own=True, edited=question.instead_of is not None)
+            await transcript.append(said, answer)
+        else:
+            await transcript.append(answer)
+        return said, answer
 
     async def _outcome(self, streaming: asyncio.Task[None]) -> str:
         """What the line below the answer says of how it ended."""
@@ -204,25 +248,29 @@ class ChatScreen(Screen[None]):
             return "cancelled"
         except Exception as error:
             tell(self, error)
-            return "failed"
+            return _FAILED
         return ""
 
-    async def _stream(self, text: str, answer: Answer) -> None:
-        async with aclosing(self._conversation.stream(text)) as pieces:
+    async def _stream(self, question: Question, answer: Answer) -> None:
+        async with aclosing(self._conversation.stream(question)) as pieces:
             async for piece in pieces:
-                await answer.add(piece)
+                answer.add(piece)
 
-    async def _settle(self, said: Said, answer: Answer, done: Done | None, note: str) -> None:
-        """Lay the answer out for good, tie it to the ledger, and show what was recalled for it."""
+    def _show_step(self, step: ToolStep) -> None:
+        if self._coming is not None and self.is_running:
+            self.call_later(self._coming.show_step, step)
+
+    async def _settle(self, said: Said, answer: Answer, done: Done | None, notes: list[str]) -> None:
+        """Tie the answer to the ledger, and show what was recalled for it."""
         if not self.is_running:
             return
         if done is not None:
-            said.turn_id = done.user_turn.id if done.user_turn else None
+            said.turn_id = answer.question_id = done.user_turn.id if done.user_turn else None
             answer.turn_id = done.turn.id if done.turn else None
             answer.items = done.recollection.items
-        await answer.finish()
+        await answer.finish(done.text if done is not None else None)
         count = len(answer.items or ())
-        answer.note = " · ".join(filter(None, [note, f"{count} recalled" if count else "nothing recalled"]))
+        answer.note = " · ".join(filter(None, [*notes, f"{count} recalled" if count else "nothing recalled"]))
         self.query_one(Transcript).select(answer)
         self._refresh_sessions()
 
@@ -244,14 +292,26 @@ class ChatScreen(Screen[None]):
         self._loading = self._load()
 
     def on_item_opened(self, event: ItemOpened) -> None:
-        self.app.push_screen(AroundScreen(self._conversation, event.item), self._forget)
+        self._open(event.item)
+
+    def _open(self, item: RecallItem) -> None:
+        self.app.push_screen(AroundScreen(self._conversation, item), self._looked_around)
+
+    def _looked_around(self, chosen: Target | SessionChosen | None) -> None:
+        if isinstance(chosen, Target):
+            self._forget(chosen)
+        elif chosen is not None:
+            self.post_message(chosen)
 
     def on_forget_wanted(self, event: ForgetWanted) -> None:
-        self._forget(event.record_id)
+        self._forget(Target((event.record_id,)))
 
-    def _forget(self, record_id: str | None) -> None:
-        if record_id is not None and not self._held_up():
-            self.app.push_screen(ForgetScreen(self._conversation, record_id), self._forgotten)
+    def on_session_deletion(self, event: SessionDeletion) -> None:
+        self._forget(Target(session=event.session))
+
+    def _forget(self, target: Target) -> None:
+        if not self._held_up():
+            self.app.push_screen(ForgetScreen(self._conversation, target), self._forgotten)
 
     async def _forgotten(self, receipt: Receipt | None) -> None:
         if receipt is None:
@@ -259,14 +319,21 @@ class ChatScreen(Screen[None]):
         gone = {i for ids in receipt.forgotten.values() for i in ids}
         self.query_one(Recalled).drop(gone)
         await self.query_one(Transcript).drop(gone)
-        self.notify(_in_words(receipt), title="Forgotten", timeout=12, markup=False)
+        if self.query_one(Transcript).is_empty:
+            self._loading = self._load()
+        self.notify(in_words(receipt), title="Forgotten", timeout=12, markup=False)
         self._refresh_sessions()
 
     async def on_session_chosen(self, event: SessionChosen) -> None:
         if self._held_up():
             return
         self._conversation.switch(event.session)
-        self._shown = _PAGE
+        self._begin_showing()
+
+    def _begin_showing(self) -> None:
+        """Another session is to be shown."""
+        self._editing, self._shown = None, _PAGE
+        self._show_prompt()
         self._loading = self._load()
         self._refresh_sessions()
         self.query_one(Prompt).focus()
@@ -275,11 +342,80 @@ class ChatScreen(Screen[None]):
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """Show the key for cancelling only while there is something to cancel."""
-        return self.busy if action == "cancel" else True
+        return self.busy or self._editing is not None if action == "cancel" else True
 
     def action_cancel(self) -> None:
-        if self._streaming is not None:
+        if self.streaming and self._streaming is not None:
             self._streaming.cancel()
+        elif self._editing is not None:
+            self._editing = None
+            self.query_one(Prompt).clear()
+            self._show_prompt()
+            self.refresh_bindings()
+
+    def action_retry(self) -> None:
+        """Have the question of the selected answer answered anew."""
+        question = self._question()
+        if question is not None and question.turn_id is not None:
+            self._answering = self._answer(Question(question.text, again=question.turn_id))
+
+    def action_edit(self) -> None:
+        """Put the question of the selected answer into the prompt, to be said in other words."""
+        question = self._question()
+        if question is not None and question.turn_id is not None:
+            self._editing = question.turn_id
+            self.query_one(Prompt).put(question.text)
+            self._show_prompt()
+            self.refresh_bindings()
+
+    def _question(self) -> Said | None:
+        """The question of the selected answer, or the last one; says so where it cannot be said again."""
+        if self._held_up():
+            return None
+        question = self.query_one(Transcript).question()
+        if self._conversation.private or question is None or question.turn_id is None:
+            reason = "what is private is not kept" if self._conversation.private else "nothing was asked here yet"
+            self.notify(f"There is nothing to say again: {reason}", markup=False)
+            return None
+        return question
+
+    def action_fork(self) -> None:
+        """Go on from the selected answer in a session of its own."""
+        answer = self.query_one(Transcript).selected()
+        if self._held_up() or answer is None or answer.turn_id is None:
+            return
+        self._conversation.fork(answer.turn_id)
+        self._begin_showing()
+        self.notify("A fork: it begins with what was said up to here, which stays as it is", markup=False)
+
+    def action_versions(self) -> None:
+        """Show what was edited or answered anew, or hide it again."""
+        if self._held_up():
+            return
+        self._conversation.versions = not self._conversation.versions
+        self._loading = self._load()
+        self.notify(f"Earlier versions are {'shown' if self._conversation.versions else 'hidden'}", markup=False)
+
+    def action_copy_answer(self) -> None:
+        answer = self.query_one(Transcript).selected()
+        if answer is not None:
+            self.app.copy_to_clipboard(answer.text)
+            self.notify("Answer copied", timeout=2, markup=False)
+
+    def action_copy_code(self) -> None:
+        answer = self.query_one(Transcript).selected()
+        codes = answer.codes() if answer is not None else []
+        if codes:
+            codes[-1].action_copy()
+        else:
+            self.notify("There is no code in the selected answer", markup=False)
+
+    def action_find(self) -> None:
+        self.app.push_screen(FindScreen(self._conversation), self._found)
+
+    def _found(self, turn: Turn | None) -> None:
+        if turn is not None:
+            self._open(as_item(turn))
 
     def action_new_session(self) -> None:
         self.post_message(SessionChosen(None))
@@ -288,7 +424,7 @@ class ChatScreen(Screen[None]):
         if self._held_up():
             return
         self._conversation.private = not self._conversation.private
-        self._show_private()
+        self._show_prompt()
 
     def action_pane(self, pane: str) -> None:
         """Show or hide a side pane, and put the focus where one would use it. A narrow screen has room for one."""
@@ -321,7 +457,13 @@ class ChatScreen(Screen[None]):
         self.query_one(Transcript).anchor()
 
 
-def _in_words(receipt: Receipt) -> str:
+def _measured(answer: Answer, begun: float) -> str:
+    """How long an answer took, and about how many tokens it has: servers differ in whether they count them."""
+    seconds, tokens = monotonic() - begun, count_tokens(answer.text)
+    return f"{seconds:.1f} s · about {tokens} tokens" if tokens else f"{seconds:.1f} s"
+
+
+def in_words(receipt: Receipt) -> str:
     counts = {kind: len(ids) for kind, ids in receipt.forgotten.items() if ids and kind != "chunks"}
     went = ", ".join(f"{n} {kind if n != 1 else kind.removesuffix('s')}" for kind, n in counts.items()) or "nothing"
     erased = "their bytes are erased" if receipt.erased == "done" else "bytes wait for another program to let go"

@@ -14,12 +14,14 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from agentmem.types import ForgetPlan, Receipt
-from agentmem_tui.conversation import Conversation
+from agentmem_tui.conversation import Conversation, Target
 from agentmem_tui.printable import one_line
 from agentmem_tui.tasks import background
 from agentmem_tui.widgets.choice import Choice
 
 _SHOWN = 200
+_LISTED = 100
+"""Of each group: a session of thousands of turns would take long to lay out."""
 
 
 class ForgetScreen(ModalScreen[Receipt | None]):
@@ -27,10 +29,10 @@ class ForgetScreen(ModalScreen[Receipt | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "keep", "Keep")]
 
-    def __init__(self, conversation: Conversation, record_id: str) -> None:
+    def __init__(self, conversation: Conversation, target: Target) -> None:
         super().__init__()
         self._conversation = conversation
-        self._record_id = record_id
+        self._target = target
         self._plan: ForgetPlan | None = None
         self._forgetting = False
 
@@ -62,24 +64,24 @@ class ForgetScreen(ModalScreen[Receipt | None]):
     async def _draw_up(self, keep_source: bool, repeats: bool, echoes: bool) -> None:
         plan = await asyncio.to_thread(
             self._conversation.plan_forget,
-            [self._record_id],
+            self._target,
             keep_source=keep_source,
             repeats=repeats,
             echoes=echoes,
         )
         first = self._plan is None
         self._plan = plan
-        self.query_one("#preview", Static).update(_preview(plan))
+        self.query_one("#preview", Static).update(preview(plan))
         if first:
             self._offer(plan)
-        self.query_one("#forget", Button).disabled = False
+        self.query_one("#forget", Button).disabled = not (plan.turns or plan.thoughts)
 
     def _offer(self, plan: ForgetPlan) -> None:
         """Offer only the choices that change something for this plan."""
         offered = {
             "repeats": bool(plan.repeats),
             "echoes": bool(plan.echoes),
-            "keep": self._record_id in plan.thoughts and bool(plan.turns),
+            "keep": bool(plan.turns) and {*self._target.ids} <= {*plan.thoughts} and self._target.session is None,
         }
         for name, useful in offered.items():
             self.query_one(f"#{name}").display = useful
@@ -107,7 +109,7 @@ class ForgetScreen(ModalScreen[Receipt | None]):
             self.dismiss(None)
 
 
-def _preview(plan: ForgetPlan) -> Content:
+def preview(plan: ForgetPlan) -> Content:
     sections = [
         _section("Turns that go", plan.turns, plan),
         _section("Thoughts that go", plan.thoughts, plan),
@@ -115,11 +117,14 @@ def _preview(plan: ForgetPlan) -> Content:
         _section("Turns that repeat it, answers among them", plan.echoes, plan),
         _section("Thoughts that come back, as the merge above them is dissolved", plan.restored, plan),
     ]
-    return Content("\n\n").join([*filter(None, sections), Content("This cannot be undone.")])
+    shown = [*filter(None, sections)]
+    return Content("\n\n").join([*shown, Content("This cannot be undone." if shown else "Nothing is there to forget.")])
 
 
 def _section(title: str, ids: Sequence[str], plan: ForgetPlan) -> Content | None:
     if not ids:
         return None
-    lines = [Content.assemble("  · ", one_line(plan.samples.get(i, i), _SHOWN)) for i in ids]
+    lines = [Content.assemble("  · ", one_line(plan.samples.get(i, i), _SHOWN)) for i in ids[:_LISTED]]
+    if len(ids) > _LISTED:
+        lines.append(Content(f"  and {len(ids) - _LISTED:,} more"))
     return Content("\n").join([Content.styled(f"{title} ({len(ids)})", "bold"), *lines])

@@ -1,12 +1,9 @@
-"""An answer: Markdown as it streams in, and below it a line that leads to what was recalled for it.
-
-Markdown is imported by the first answer: the app is on screen before that.
-"""
+"""An answer as it streams in, and below it a line that says how it came about and leads to what was recalled."""
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -14,21 +11,17 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
 
+from agentmem.exchange import ToolStep
 from agentmem.types import RecallItem
+from agentmem_tui.blocks import Block, cut
 from agentmem_tui.printable import literal, printable
+from agentmem_tui.widgets.code import Code
+from agentmem_tui.widgets.prose import Prose
 from agentmem_tui.widgets.said import heading
+from agentmem_tui.widgets.step import Step
 
-if TYPE_CHECKING:
-    from markdown_it import MarkdownIt
-    from textual.widgets import Markdown
-    from textual.widgets.markdown import MarkdownStream
-
-
-def _parser() -> MarkdownIt:
-    """GitHub's Markdown, but HTML is text like any other: Textual would leave it out."""
-    from markdown_it import MarkdownIt
-
-    return MarkdownIt("gfm-like", {"html": False})
+_TICK = 0.05
+"""Seconds between two pictures of an answer that comes: a flood of pieces becomes twenty a second."""
 
 
 class Answer(Vertical):
@@ -41,52 +34,89 @@ class Answer(Vertical):
     note: reactive[str] = reactive("")
 
     def __init__(
-        self, at: datetime, text: str = "", turn_id: str | None = None, note: str = "", *, quoting: bool = False
+        self,
+        at: datetime,
+        text: str = "",
+        turn_id: str | None = None,
+        note: str = "",
+        *,
+        question_id: str | None = None,
+        quoting: bool = False,
     ) -> None:
         super().__init__()
         self.quoting = quoting
         self.turn_id = turn_id
+        self.question_id = question_id
+        """The user's turn that it answers."""
         self.items: tuple[RecallItem, ...] | None = None
         self._at = at
-        self._text = text
-        self._stream: MarkdownStream | None = None
+        self._pieces = [text] if text else []
+        self._shown: list[Prose | Code] = []
+        self._due = False
+        self._drawing = asyncio.Lock()
         self.set_reactive(Answer.note, note)
 
     def compose(self) -> ComposeResult:
-        from textual.widgets import Markdown
-
         yield Static(heading("agentmem", self._at), classes="heading")
-        # A link is copied, not followed: opening a browser would leave the machine.
-        yield Markdown(self._source(self._text), parser_factory=_parser, open_links=False)
+        self._shown = [_made(block) for block in self._blocks()]
+        yield from self._shown
         yield Static(self._note_line(), classes="note")
-
-    async def add(self, piece: str) -> None:
-        """Show the next piece of the answer."""
-        self._text += piece
-        if self._stream is None:
-            markdown = self._markdown()
-            self._stream = markdown.get_stream(markdown)
-        await self._stream.write(self._source(piece))
-
-    async def finish(self) -> None:
-        """End the stream and lay the whole answer out once more: streamed fences and tables differ from final ones."""
-        if self._stream is None:
-            return
-        await self._stream.stop()
-        self._stream = None
-        await self._markdown().update(self._source(self._text))
-
-    def _markdown(self) -> Markdown:
-        from textual.widgets import Markdown
-
-        return self.query_one(Markdown)
-
-    def _source(self, text: str) -> str:
-        return literal(text) if self.quoting else printable(text)
 
     @property
     def text(self) -> str:
-        return self._text
+        return "".join(self._pieces)
+
+    def add(self, piece: str) -> None:
+        """Take the next piece of the answer; it is shown with the next picture."""
+        self._pieces.append(piece)
+        if not self._due:
+            self._due = True
+            self.set_timer(_TICK, self._tick)
+
+    async def _tick(self) -> None:
+        self._due = False
+        await self._draw(self._blocks())
+
+    async def finish(self, text: str | None = None) -> None:
+        """The answer is whole; `text` is what was kept, where that is not what came."""
+        if text is not None and text != self.text:
+            self._pieces = [text]
+        await self._draw(self._blocks())
+
+    def _blocks(self) -> list[Block]:
+        if self.quoting:
+            return [Block(literal(self.text))] if self.text else []
+        return cut(printable(self.text))
+
+    async def _draw(self, blocks: list[Block]) -> None:
+        """Bring what stands there up to the blocks: nearly always only the last one has changed."""
+        async with self._drawing:
+            await self._redraw(blocks)
+
+    async def _redraw(self, blocks: list[Block]) -> None:
+        for at, block in enumerate(blocks):
+            if at < len(self._shown) and isinstance(self._shown[at], Code) == block.code:
+                await _change(self._shown[at], block)
+                continue
+            for stale in self._shown[at:]:
+                await stale.remove()
+            new = _made(block)
+            self._shown[at:] = [new]
+            await self.mount(new, before=self.query_one(".note"))
+        for stale in self._shown[len(blocks) :]:
+            await stale.remove()
+        del self._shown[len(blocks) :]
+
+    async def show_step(self, step: ToolStep) -> None:
+        """Show a tool that runs, or what came of it."""
+        running = [shown for shown in self.query(Step) if shown.running]
+        if step.result is not None and running:
+            running[-1].end(step)
+        else:
+            await self.mount(Step(step), before=self.query_one(".note"))
+
+    def codes(self) -> list[Code]:
+        return [shown for shown in self._shown if isinstance(shown, Code)]
 
     def watch_selected(self) -> None:
         self._refresh_note()
@@ -102,7 +132,13 @@ class Answer(Vertical):
         mark = "◆" if self.selected else "◇"
         return Content.assemble(f"{mark} ", printable(self.note))
 
-    def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
-        event.stop()
-        self.app.copy_to_clipboard(event.href)
-        self.notify(f"Copied the link {printable(event.href)}", markup=False)
+
+def _made(block: Block) -> Prose | Code:
+    return Code(block.text, block.language, closed=block.closed) if block.code else Prose(block.text)
+
+
+async def _change(shown: Prose | Code, block: Block) -> None:
+    if isinstance(shown, Code):
+        await shown.change(block.text, closed=block.closed)
+    else:
+        shown.change(block.text)

@@ -27,6 +27,11 @@ class Prompt(TextArea):
         self._said = said
         self._place = len(said)
 
+    def put(self, text: str) -> None:
+        """Show a text to be changed, in the place of what stands here."""
+        self._show(text)
+        self.focus()
+
     def put_back(self, text: str) -> None:
         """Give a text back that could not be sent, unless something new was begun meanwhile."""
         if not self.text:

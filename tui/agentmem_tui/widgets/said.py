@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
@@ -13,19 +11,27 @@ from agentmem.types import Turn
 from agentmem_tui.printable import minute, printable, readable
 
 
-class Said(Vertical):
-    """One turn of the user, or of anyone else in a conversation that was ingested."""
+class Said(Static):
+    """One turn of the user, or of anyone else in a conversation that was ingested: one widget.
 
-    def __init__(self, speaker: str, text: str, at: datetime, turn_id: str | None = None) -> None:
-        super().__init__()
+    `edited` says that it took the place of another wording, which is kept.
+    """
+
+    def __init__(
+        self,
+        speaker: str,
+        text: str,
+        at: datetime,
+        turn_id: str | None = None,
+        *,
+        own: bool = False,
+        edited: bool = False,
+    ) -> None:
         self.turn_id = turn_id
-        self._speaker = speaker
-        self._text = text
-        self._at = at
-
-    def compose(self) -> ComposeResult:
-        yield Static(heading(self._speaker, self._at), classes="heading")
-        yield Static(Content(readable(self._text)), classes="words")
+        self.text = text
+        self.own = own
+        mark = ("  edited", "dim italic") if edited else ""
+        super().__init__(Content.assemble(heading(speaker, at), mark, "\n", readable(text)), classes="words")
 
 
 def speaker_of(turn: Turn) -> str:

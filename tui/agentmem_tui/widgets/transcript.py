@@ -16,6 +16,8 @@ from agentmem_tui.messages import AnswerSelected, EarlierWanted
 from agentmem_tui.widgets.answer import Answer
 from agentmem_tui.widgets.said import Said, speaker_of
 
+_MOST = 200
+"""Turns on screen at most: each costs a little with every key."""
 _NOTES = {"cancelled": "cancelled", "superseded": "superseded", "complete": ""}
 
 
@@ -33,7 +35,7 @@ class Transcript(VerticalScroll):
         """Show these turns, what is to stand after them, and nothing else."""
         await self.clear()
         self.query_one("#earlier").display = earlier
-        shown = [_shown(turn) for turn in turns]
+        shown = [_shown(turn) for turn in turns if turn.text.strip()]
         await self.mount(*shown, *besides)
         answers = [widget for widget in shown if isinstance(widget, Answer)]
         if answers:
@@ -44,8 +46,38 @@ class Transcript(VerticalScroll):
         await self.remove_children([child for child in self.children if child.id != "earlier"])
 
     async def append(self, *widgets: Said | Answer) -> None:
+        """Show something new at the end, which is gone to; what is far above goes off the screen, not out of the
+        store."""
         await self.mount(*widgets)
+        if surplus := self.said()[:-_MOST]:
+            await self.remove_children(surplus)
+            self.query_one("#earlier").display = True
         self.anchor()
+
+    async def cut_off(self, again: str | None, instead_of: str | None) -> Said | None:
+        """Take what follows the question `again` off the screen, and return the question; or what follows the one that
+        is replaced, and that one as well."""
+        wanted, said = again or instead_of, self.said()
+        at = next((n for n, shown in enumerate(said) if wanted and shown.turn_id == wanted), None)
+        if at is None:
+            return None
+        question = said[at]
+        await self.remove_children(said[at + 1 :] if again else said[at:])
+        return question if again and isinstance(question, Said) else None
+
+    def question(self) -> Said | None:
+        """The question of the selected answer; where there is none, the last thing that the user said here."""
+        chosen = self.selected()
+        own = [shown for shown in self.said() if isinstance(shown, Said) and shown.own and shown.turn_id]
+        asked = [shown for shown in own if chosen is not None and shown.turn_id == chosen.question_id]
+        return next(iter(asked or own[-1:]), None)
+
+    def selected(self) -> Answer | None:
+        return next((answer for answer in self.answers() if answer.selected), None)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.said()
 
     async def drop(self, turn_ids: Collection[str]) -> None:
         """Take forgotten turns off the screen."""
@@ -90,5 +122,14 @@ def _shown(turn: Turn) -> Said | Answer:
     """A turn on screen: an answer of an agent names its model, and everything else was only said."""
     model = turn.metadata.get("model")
     if turn.role != "assistant" or model is None:
-        return Said(speaker_of(turn), turn.text, turn.occurred_at, turn.id)
-    return Answer(turn.occurred_at, turn.text, turn.id, _NOTES[turn.status], quoting=model == STAND_IN)
+        own = turn.role == "user" and turn.speaker is None
+        edited = own and turn.parent_id is not None and turn.seq > 0  # else it begins a fork
+        return Said(speaker_of(turn), turn.text, turn.occurred_at, turn.id, own=own, edited=edited)
+    return Answer(
+        turn.occurred_at,
+        turn.text,
+        turn.id,
+        _NOTES[turn.status],
+        question_id=turn.parent_id,
+        quoting=model == STAND_IN,
+    )

@@ -1,0 +1,62 @@
+"""The model asks to forget: what would go, and the user's yes or no. The model waits for it in a worker thread."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import ClassVar
+
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Button, Static
+
+from agentmem.types import ForgetPlan
+from agentmem_tui.screens.forget import preview
+
+
+class ConfirmScreen(ModalScreen[bool]):
+    """What the model proposes to forget. `answer` gets what the user decides: no, too, where the screen just goes."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,n", "answer(False)", "No", key_display="n"),
+        Binding("y", "answer(True)", "Yes, forget"),
+    ]
+
+    def __init__(self, plan: ForgetPlan, answer: Future[bool]) -> None:
+        super().__init__()
+        self._plan = plan
+        self._answer = answer
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield VerticalScroll(Static(preview(self._plan), id="preview"))
+            with Horizontal(id="buttons"):
+                yield Button("No, keep it", id="no", compact=True)
+                yield Button("Yes, forget for good", variant="error", id="yes", compact=True)
+
+    def on_mount(self) -> None:
+        self.query_one(".dialog").border_title = "The model asks to forget this"
+        self.query_one("#no").focus()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        event.stop()
+        self.action_answer(event.button.id == "yes")
+
+    def action_answer(self, agreed: bool) -> None:
+        self._decide(agreed)
+        self.dismiss(agreed)
+
+    def on_unmount(self) -> None:
+        self._decide(False)
+
+    def _decide(self, agreed: bool) -> None:
+        if not self._answer.done():
+            self._answer.set_result(agreed)
+
+
+def ask_from_thread(app: App[None], plan: ForgetPlan) -> bool:
+    """Whether the user agrees: to be called in a worker thread, which waits."""
+    answer: Future[bool] = Future()
+    app.call_from_thread(app.push_screen, ConfirmScreen(plan, answer))
+    return answer.result()
