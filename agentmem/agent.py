@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -26,7 +26,7 @@ from agentmem.models.select import ChosenModel, choose_model
 from agentmem.models.window import Window
 from agentmem.namespaces import check_namespace
 from agentmem.tools import Confirm, FromMemory, memory_tools
-from agentmem.types import Namespace, RecallItem, Recollection, Turn, TurnStatus
+from agentmem.types import Kind, Namespace, RecallItem, Recollection, Turn, TurnStatus
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -70,7 +70,8 @@ class Agent:
     writes nothing. `last` is the latest answer. `wait` is how many seconds a recall waits for the embedder while that
     is still coming up (None: until it is): by default long enough for the bundled one, and no more. With `think` (None:
     as the settings have it) the model draws thoughts from each exchange behind the answer. `watch` is told of each
-    tool before it runs and after; it must not raise.
+    tool before it runs and after; it must not raise. For the next answer only, what is `pinned` is recalled first, and
+    ids that are `left_out` are not.
     """
 
     def __init__(
@@ -109,6 +110,8 @@ class Agent:
         self._answering: Turn | None = None
         self._follows: str | None = None
         self.watch: Watch | None = None
+        self.pinned: tuple[RecallItem, ...] = ()
+        self.left_out: frozenset[str] = frozenset()
 
     def _memory_tools(self) -> dict[str, BaseTool]:
         made = memory_tools(
@@ -255,15 +258,32 @@ class Agent:
         self._answering = kept
         wanted, budget = self._settings.recall_items, self._settings.prompt_budget_tokens
         said, without = fitting.newest(said, budget), self._not_recalled(kept, again)
-        query = text[:_LONGEST_QUERY]
-        found = self._find(query, wanted, [*without, *(one.id for one in said if one.id is not None)])
-        more = partial(self._find, query, wanted + len(said), without)
+        first, left_out = self._take_choice()
+        find = partial(self._find_after, first, text[:_LONGEST_QUERY])
+        without += left_out
+        found = find(wanted, [*without, *(one.id for one in said if one.id is not None)])
+        more = partial(find, wanted + len(said), without)
         draft = Draft(text, found.items, wanted, said, (budget, budget), lambda: more().items)
         exchange = Exchange(draft, self.label, kept, found, anew=again is not None)
         exchange.note([("turn", kept.id)] if kept is not None else [])
         if self.model is None:
             exchange.show(found.items)
         return exchange
+
+    def _take_choice(self) -> tuple[tuple[RecallItem, ...], list[str]]:
+        """What is pinned, as far as it is still there, and what is left out: for one answer."""
+        pinned, left_out = self.pinned, self.left_out
+        self.pinned, self.left_out = (), frozenset()
+        with self.memory.backend.read() as reader:
+            kinds: tuple[Kind, ...] = ("turn", "thought")
+            ids = [item.id for item in pinned]
+            there = {record.id for kind in kinds for record in reader.get(kind, ids, namespace=self.namespace)}
+        return tuple(item for item in pinned if item.id in there), list(left_out)
+
+    def _find_after(self, first: tuple[RecallItem, ...], query: str, k: int, without: Sequence[str]) -> Recollection:
+        """What is pinned, and after it the `k` best others."""
+        found = self._find(query, k, [*without, *(item.id for item in first)])
+        return replace(found, items=(*first, *found.items))
 
     def _keep(self, text: str, instead_of: str | None) -> Turn | None:
         """The user's turn in the ledger; None while nothing is kept."""

@@ -12,7 +12,18 @@ from typing import Any, NoReturn, TextIO
 import click
 
 from agentmem import __version__, logs
-from agentmem.commands import about, evaluating, forgetting, ingesting, recalling, serving, store, talking, thinking
+from agentmem.commands import (
+    about,
+    evaluating,
+    forgetting,
+    ingesting,
+    queue,
+    recalling,
+    serving,
+    store,
+    talking,
+    thinking,
+)
 from agentmem.commands.common import Call, common
 from agentmem.commands.output import colour
 from agentmem.errors import AgentmemError
@@ -50,7 +61,7 @@ def cli(_call: Call) -> None:
     """
 
 
-for module in (talking, serving, ingesting, recalling, thinking, forgetting, store, evaluating, about):
+for module in (talking, serving, ingesting, recalling, thinking, forgetting, queue, store, evaluating, about):
     for command in module.COMMANDS:
         cli.add_command(command)
 

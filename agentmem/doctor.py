@@ -126,7 +126,8 @@ def _queue(backend: Backend) -> Iterator[Finding]:
         yield Finding("queue", "note", f"{count} waiting to {task}", remedy)
     for (task, reason), count in parked.items():
         again = f"{_WORKS_OFF[task]} --retry" if task in _WORKS_OFF else "reindex"
-        yield Finding("queue", "fault", f"{count} to {task} parked: {reason}", f"`agentmem {again}` tries again")
+        remedy = f"`agentmem {again}` tries again, `agentmem queue drop` gives up"
+        yield Finding("queue", "fault", f"{count} to {task} parked: {reason}", remedy)
     if not waiting and not parked:
         yield Finding("queue", "ok", "nothing waits")
 

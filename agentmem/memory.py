@@ -17,20 +17,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from agentmem import branches, chunks, forget, ledger, thoughts, views
+from agentmem import branches, chunks, forget, jobs, ledger, thoughts, views
 from agentmem.bridge import to_async
 from agentmem.clock import as_utc, utc_now
 from agentmem.config import Settings, load_settings
 from agentmem.embedqueue import EmbedQueue, Progress, State
 from agentmem.erasure import Erasure
 from agentmem.errors import InputError
-from agentmem.interfaces import Backend, Clock, Embedder, Writer
+from agentmem.interfaces import Backend, Clock, Embedder, Reader, Writer
 from agentmem.namespaces import check_namespace
 from agentmem.types import (
     Chunk,
     ForgetPlan,
     History,
     Inserted,
+    Job,
+    JobState,
     Kind,
     Namespace,
     NewTurn,
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from agentmem.fusion import Weights
+    from agentmem.learning import Learnt
     from agentmem.thinking.thinker import Thinker
 
 _log = logging.getLogger(__name__)
@@ -421,6 +424,16 @@ class Memory:
             self._thinker.use(model)
             return self._thinker
 
+    def learnt(self, turn_ids: Sequence[str], *, namespace: Namespace) -> list[Learnt] | None:
+        """What came of these turns by thinking about them, and what that ended; None while one still waits for it."""
+        from agentmem import learning
+
+        namespace = check_namespace(namespace)
+        with self.backend.read() as reader:
+            if learning.is_pending(reader, turn_ids, namespace=namespace):
+                return None
+            return learning.learnt_from(reader, turn_ids, namespace=namespace)
+
     # -- recall -------------------------------------------------------------------------------------------------
 
     def recall(
@@ -568,6 +581,27 @@ class Memory:
     def stats(self, *, namespace: Namespace) -> Stats:
         return views.stats(self.backend, namespace=check_namespace(namespace))
 
+    def jobs(self, *, namespace: Namespace, state: JobState | None = None) -> list[Job]:
+        """The work that waits in this namespace ("queued"), or was given up after several tries ("parked")."""
+        with self.backend.read() as reader:
+            return jobs.listed(reader, namespace=check_namespace(namespace), state=state)
+
+    def retry_jobs(self, ids: Sequence[str] | None, *, namespace: Namespace) -> int:
+        """Have work tried again, as if never tried (None: all that is parked); return how much that is."""
+        namespace = check_namespace(namespace)
+        with self.backend.write() as writer:
+            done = jobs.retry(writer, _or_parked(writer, ids, namespace), namespace=namespace, now=self._clock())
+        self._queue.wake()
+        if self._thinker is not None:
+            self._thinker.wake()
+        return done
+
+    def drop_jobs(self, ids: Sequence[str] | None, *, namespace: Namespace) -> int:
+        """Give work up (None: all that is parked); return how much. What it was about stays remembered."""
+        namespace = check_namespace(namespace)
+        with self.backend.write() as writer:
+            return jobs.drop(writer, _or_parked(writer, ids, namespace), namespace=namespace)
+
     def backup(self, path: str | Path) -> None:
         """Write a consistent, verified copy of the store; later receipts name it as the user's to remove."""
         from agentmem.transfer import remember_copy
@@ -587,3 +621,9 @@ class Memory:
     arecall = to_async(recall)
     aopen_chunk = to_async(open_chunk)
     aflush = to_async(flush)
+
+
+def _or_parked(reader: Reader, ids: Sequence[str] | None, namespace: Namespace) -> Sequence[str]:
+    if ids is not None:
+        return ids
+    return [job.id for job in jobs.listed(reader, namespace=namespace, state="parked")]

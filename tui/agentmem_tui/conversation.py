@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agentmem.config import Settings
     from agentmem.exchange import Watch
     from agentmem.interfaces import Clock
+    from agentmem.learning import Learnt
     from agentmem.tools import Confirm
 
 _TITLED = 200
@@ -88,6 +89,7 @@ class Conversation:
         self.versions = False
         """Whether what was superseded is shown too."""
         self._follows: str | None = None
+        self._choice: tuple[tuple[RecallItem, ...], frozenset[str]] = ((), frozenset())
         self._agent: Agent | None = None
         self._titles: dict[str, str] = {}
         self._making = threading.Lock()
@@ -140,6 +142,7 @@ class Conversation:
     async def stream(self, question: Question) -> AsyncGenerator[str, None]:
         """The pieces of the answer; closing early keeps what came as a cancelled turn."""
         agent = await asyncio.to_thread(self.agent)
+        (agent.pinned, agent.left_out), self._choice = self._choice, ((), frozenset())
         asked: str | Turn = question.text
         if question.again is not None:
             asked = await asyncio.to_thread(self.memory.get_turn, question.again, namespace=self.namespace)
@@ -160,6 +163,23 @@ class Conversation:
 
     def _is_shown(self, turn: Turn) -> bool:
         return (self.versions or turn.status != "superseded") and not (turn.role == "tool" and only_quotes(turn))
+
+    def choose(self, pinned: tuple[RecallItem, ...], left_out: frozenset[str]) -> None:
+        """For the next answer: what is recalled first, and what is not."""
+        self._choice = pinned, left_out
+
+    def learnt(self, turn_ids: Sequence[str]) -> list[Learnt] | None:
+        return self.memory.learnt(turn_ids, namespace=self.namespace)
+
+    def unlearn(self, learnt: Learnt) -> str:
+        """Take back what was learnt, as far as that is possible; say what was done."""
+        if learnt.operation is not None:
+            self.memory.undo(learnt.operation, namespace=self.namespace)
+            return "Taken back: what was there before holds again"
+        if learnt.how == "new":
+            self.memory.retract(learnt.thought.id, namespace=self.namespace)
+            return "Taken back: it counts as true no more, and stays in the history"
+        return "It was known before: retract or forget it in the memory browser (F9)"
 
     def find(self, words: str) -> list[Turn]:
         """What was said anywhere that holds all the words, newest first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.message import Message
 
+from agentmem.learning import Learnt
 from agentmem.types import RecallItem
 
 
@@ -18,9 +19,12 @@ class PromptSubmitted(Message):
 class AnswerSelected(Message):
     """An answer was chosen, whose recalled items are now to be shown."""
 
-    def __init__(self, turn_id: str | None, items: tuple[RecallItem, ...] | None) -> None:
+    def __init__(
+        self, turn_id: str | None, items: tuple[RecallItem, ...] | None, question_id: str | None = None
+    ) -> None:
         super().__init__()
         self.turn_id = turn_id
+        self.question_id = question_id
         self.items = items
         """None where they must be read from the store."""
 
@@ -35,6 +39,24 @@ class ItemOpened(Message):
     def __init__(self, item: RecallItem) -> None:
         super().__init__()
         self.item = item
+
+
+class ChoiceChanged(Message):
+    """For the next answer these are to be recalled first, and those not at all."""
+
+    def __init__(self, pinned: tuple[RecallItem, ...], left_out: frozenset[str]) -> None:
+        super().__init__()
+        self.pinned = pinned
+        self.left_out = left_out
+
+
+class UndoWanted(Message):
+    """Something learnt from these turns is to be taken back."""
+
+    def __init__(self, learnt: Learnt, turn_ids: list[str]) -> None:
+        super().__init__()
+        self.learnt = learnt
+        self.turn_ids = turn_ids
 
 
 class ForgetWanted(Message):

@@ -3,54 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
-from functools import partial
-from time import monotonic
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import Screen
 from textual.widgets import Footer, Static
-from textual.worker import Worker
 
-from agentmem.exchange import ToolStep
-from agentmem.text import count_tokens
 from agentmem.types import RecallItem, Receipt, Turn
-from agentmem_tui.conversation import Conversation, Question, Target, as_item
+from agentmem_tui.conversation import Conversation, Target, as_item
 from agentmem_tui.messages import (
     AnswerSelected,
+    ChoiceChanged,
     EarlierWanted,
     ForgetWanted,
     ItemOpened,
-    PromptSubmitted,
     SessionChosen,
     SessionDeletion,
+    UndoWanted,
 )
 from agentmem_tui.printable import printable
 from agentmem_tui.screens.around import AroundScreen
-from agentmem_tui.screens.confirm import ask_from_thread
+from agentmem_tui.screens.asking import AskingScreen
 from agentmem_tui.screens.find import FindScreen
 from agentmem_tui.screens.forget import ForgetScreen
-from agentmem_tui.tasks import background, tell
-from agentmem_tui.widgets.answer import Answer
+from agentmem_tui.tasks import background
+from agentmem_tui.widgets.learned import Learned
 from agentmem_tui.widgets.prompt import Prompt
 from agentmem_tui.widgets.recalled import Recalled, RecalledList
-from agentmem_tui.widgets.said import Said
 from agentmem_tui.widgets.sessions import Sessions
 from agentmem_tui.widgets.status_bar import StatusBar
 from agentmem_tui.widgets.transcript import Transcript
 from agentmem_tui.widgets.welcome import Welcome
 
-if TYPE_CHECKING:
-    from agentmem.agent import Answer as Done
-
 _PAGE = 40
 """Turns on screen at first, and more of them each time earlier ones are asked for."""
-_FAILED = "failed: F5 asks again"
 _AWAY = 2
 """Lines from the end from which on the way back is shown."""
 _STATUS_SECONDS = 1.0
@@ -60,36 +49,26 @@ _BREADTHS = [(0, "-narrow"), (100, "-medium"), (140, "-wide")]
 """From which width on a screen is called what in the style sheet."""
 
 
-class ChatScreen(Screen[None]):
+class ChatScreen(AskingScreen):
     """Keys that belong to the whole screen are bound here; those of a pane in its widget."""
 
     HORIZONTAL_BREAKPOINTS = _BREADTHS
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "Cancel", id="chat.cancel"),
         Binding("ctrl+n", "new_session", "New", id="chat.new"),
         Binding("f2", "pane('Sessions')", "Sessions", id="chat.sessions"),
         Binding("f3", "pane('Recalled')", "Recalled", id="chat.recalled"),
         Binding("f4", "private", "Private", id="chat.private"),
         Binding("ctrl+s", "find", "Find", id="chat.find"),
-        Binding("f5", "retry", "Again", show=False, id="chat.retry"),
-        Binding("ctrl+o", "edit", "Other wording", show=False, id="chat.edit"),
-        Binding("ctrl+g", "fork", "Fork", show=False, id="chat.fork"),
         Binding("ctrl+up", "select(-1)", "Answer above", show=False, id="chat.above"),
         Binding("ctrl+down", "select(1)", "Answer below", show=False, id="chat.below"),
         Binding("ctrl+end", "latest", "Latest", show=False, id="chat.latest"),
     ]
 
     def __init__(self, conversation: Conversation) -> None:
-        super().__init__()
-        self._conversation = conversation
-        self._answering: Worker[None] | None = None
-        self._loading: Worker[None] | None = None
-        self._streaming: asyncio.Task[None] | None = None
+        super().__init__(conversation)
         self._shown = _PAGE
         self._breadth = 0
         self._told = 0
-        self._coming: Answer | None = None
-        self._editing: str | None = None
         self._is_above = False
 
     def compose(self) -> ComposeResult:
@@ -104,12 +83,11 @@ class ChatScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.query_one(Prompt).focus()
-        self._show_prompt()
-        self._loading = self._load()
+        self.show_prompt()
+        self._loading = self.load()
         self._refresh_sessions()
         self._refresh_status()
-        self._conversation.confirm = partial(ask_from_thread, self.app)
-        self._conversation.watch = self._show_step
+        self.listen()
         self.watch(self.query_one(Transcript), "scroll_y", self._scrolled)
         self.set_timer(_WARM_UP_SECONDS, self._warm_up)
         self.set_interval(_STATUS_SECONDS, self._refresh_status)
@@ -125,7 +103,7 @@ class ChatScreen(Screen[None]):
     # -- showing what is there ------------------------------------------------------------------------------------
 
     @background("load")
-    async def _load(self) -> None:
+    async def load(self) -> None:
         """Show the newest turns of the session, or the welcome where it has none."""
         talk = self._conversation
         turns, earlier = await asyncio.to_thread(talk.turns, self._shown)
@@ -164,7 +142,7 @@ class ChatScreen(Screen[None]):
         bar.embedder = talk.memory.embedder_state
         bar.waiting = await asyncio.to_thread(talk.waiting)
 
-    def _show_prompt(self) -> None:
+    def show_prompt(self) -> None:
         """What the frame of the prompt says: what sending would do, and how."""
         private, prompt = self._conversation.private, self.query_one(Prompt)
         prompt.set_class(private, "-private")
@@ -179,99 +157,14 @@ class ChatScreen(Screen[None]):
         above = transcript.max_scroll_y - transcript.scroll_offset.y > _AWAY
         if above != self._is_above:
             self._is_above = above
-            self._show_prompt()
+            self.show_prompt()
 
-    # -- asking and answering -------------------------------------------------------------------------------------
+    # -- looking at what was recalled, and forgetting -------------------------------------------------------------
 
-    def on_prompt_submitted(self, event: PromptSubmitted) -> None:
-        if self._held_up():
-            return
-        instead_of, self._editing = self._editing, None
-        self.query_one(Prompt).accept(event.text)
-        self._show_prompt()
-        self._answering = self._answer(Question(event.text, instead_of=instead_of))
-
-    @property
-    def streaming(self) -> bool:
-        """Whether there is something to cancel."""
-        return self._streaming is not None and not self._streaming.done()
-
-    @property
-    def busy(self) -> bool:
-        """Whether an answer is coming."""
-        return self._answering is not None and not self._answering.is_finished
-
-    def _held_up(self) -> bool:
-        """Whether something must wait for the answer; says so."""
-        if self.busy:
-            self.notify("The answer is still coming: Esc cancels it", markup=False)
-        return self.busy
-
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        if event.worker is self._answering:
-            self.refresh_bindings()  # Esc has something to cancel, or no more
-
-    @background("answer", exclusive=False)
-    async def _answer(self, question: Question) -> None:
-        if self._loading is not None:
-            await self._loading.wait()  # it clears the transcript
-        said, answer = await self._put(question)
-        before, begun = self._conversation.last(), monotonic()
-        self._coming = answer
-        self._streaming = asyncio.create_task(self._stream(question, answer))
-        note = await self._outcome(self._streaming)
-        done = self._conversation.last()
-        await self._settle(said, answer, None if done is before else done, [note, _measured(answer, begun)])
-        if said.turn_id is None and note and not self._conversation.private:
-            self.query_one(Prompt).put_back(question.text)
-        if note == _FAILED and (question.again or question.instead_of):
-            self._loading = self._load()  # what was to be replaced still stands
-
-    async def _put(self, question: Question) -> tuple[Said, Answer]:
-        """Show a question and the place for its answer; what they take the place of goes off the screen."""
-        transcript, now = self.query_one(Transcript), self._conversation.now()
-        quoting = self._conversation.chosen.model is None
-        answer = Answer(now, note="recalling…", quoting=quoting, question_id=question.again)
-        said = await transcript.cut_off(question.again, question.instead_of)
-        if said is None:
-            said = Said("You", question.text, now, own=True, edited=question.instead_of is not None)
-            await transcript.append(said, answer)
-        else:
-            await transcript.append(answer)
-        return said, answer
-
-    async def _outcome(self, streaming: asyncio.Task[None]) -> str:
-        """What the line below the answer says of how it ended."""
-        try:
-            await streaming
-        except asyncio.CancelledError:
-            return "cancelled"
-        except Exception as error:
-            tell(self, error)
-            return _FAILED
-        return ""
-
-    async def _stream(self, question: Question, answer: Answer) -> None:
-        async with aclosing(self._conversation.stream(question)) as pieces:
-            async for piece in pieces:
-                answer.add(piece)
-
-    def _show_step(self, step: ToolStep) -> None:
-        if self._coming is not None and self.is_running:
-            self.call_later(self._coming.show_step, step)
-
-    async def _settle(self, said: Said, answer: Answer, done: Done | None, notes: list[str]) -> None:
-        """Tie the answer to the ledger, and show what was recalled for it."""
-        if not self.is_running:
-            return
-        if done is not None:
-            said.turn_id = answer.question_id = done.user_turn.id if done.user_turn else None
-            answer.turn_id = done.turn.id if done.turn else None
-            answer.items = done.recollection.items
-        await answer.finish(done.text if done is not None else None)
-        count = len(answer.items or ())
-        answer.note = " · ".join(filter(None, [*notes, f"{count} recalled" if count else "nothing recalled"]))
-        self.query_one(Transcript).select(answer)
+    def answered(self) -> None:
+        recalled = self.query_one(Recalled)
+        recalled.drop(self._erased)
+        recalled.query_one(RecalledList).choose_nothing()
         self._refresh_sessions()
 
     async def on_answer_selected(self, event: AnswerSelected) -> None:
@@ -280,16 +173,38 @@ class ChatScreen(Screen[None]):
             pane.show(event.items)
         elif event.turn_id is not None:
             self._show_recorded(event.turn_id)
+        self._show_learnt([i for i in (event.question_id, event.turn_id) if i is not None])
 
     @background("recalled")
     async def _show_recorded(self, turn_id: str) -> None:
         items = await asyncio.to_thread(self._conversation.recalled_for, turn_id)
         self.query_one(Recalled).show(items)
 
+    @background("learnt")
+    async def _show_learnt(self, turn_ids: list[str]) -> None:
+        """What was learnt from an exchange, as soon as it was thought about; selecting another ends the waiting."""
+        pane = self.query_one(Learned)
+        pane.show((), turn_ids)
+        while turn_ids:
+            learnt = await asyncio.to_thread(self._conversation.learnt, turn_ids)
+            pane.show(learnt, turn_ids)
+            if learnt is not None:
+                return
+            await asyncio.sleep(_STATUS_SECONDS)
+
+    def on_choice_changed(self, event: ChoiceChanged) -> None:
+        self._conversation.choose(event.pinned, event.left_out)
+
+    @on(UndoWanted)
+    @background("undo", exclusive=False)
+    async def _undo(self, event: UndoWanted) -> None:
+        self.notify(await asyncio.to_thread(self._conversation.unlearn, event.learnt), markup=False)
+        self._show_learnt(event.turn_ids)
+
     @on(EarlierWanted)
     def _show_earlier(self) -> None:
         self._shown += _PAGE
-        self._loading = self._load()
+        self._loading = self.load()
 
     def on_item_opened(self, event: ItemOpened) -> None:
         self._open(event.item)
@@ -310,7 +225,7 @@ class ChatScreen(Screen[None]):
         self._forget(Target(session=event.session))
 
     def _forget(self, target: Target) -> None:
-        if not self._held_up():
+        if not self.held_up():
             self.app.push_screen(ForgetScreen(self._conversation, target), self._forgotten)
 
     async def _forgotten(self, receipt: Receipt | None) -> None:
@@ -320,81 +235,25 @@ class ChatScreen(Screen[None]):
         self.query_one(Recalled).drop(gone)
         await self.query_one(Transcript).drop(gone)
         if self.query_one(Transcript).is_empty:
-            self._loading = self._load()
+            self._loading = self.load()
         self.notify(in_words(receipt), title="Forgotten", timeout=12, markup=False)
         self._refresh_sessions()
 
     async def on_session_chosen(self, event: SessionChosen) -> None:
-        if self._held_up():
+        if self.held_up():
             return
         self._conversation.switch(event.session)
-        self._begin_showing()
+        self.begin_showing()
 
-    def _begin_showing(self) -> None:
+    def begin_showing(self) -> None:
         """Another session is to be shown."""
         self._editing, self._shown = None, _PAGE
-        self._show_prompt()
-        self._loading = self._load()
+        self.show_prompt()
+        self._loading = self.load()
         self._refresh_sessions()
         self.query_one(Prompt).focus()
 
     # -- actions --------------------------------------------------------------------------------------------------
-
-    def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
-        """Show the key for cancelling only while there is something to cancel."""
-        return self.busy or self._editing is not None if action == "cancel" else True
-
-    def action_cancel(self) -> None:
-        if self.streaming and self._streaming is not None:
-            self._streaming.cancel()
-        elif self._editing is not None:
-            self._editing = None
-            self.query_one(Prompt).clear()
-            self._show_prompt()
-            self.refresh_bindings()
-
-    def action_retry(self) -> None:
-        """Have the question of the selected answer answered anew."""
-        question = self._question()
-        if question is not None and question.turn_id is not None:
-            self._answering = self._answer(Question(question.text, again=question.turn_id))
-
-    def action_edit(self) -> None:
-        """Put the question of the selected answer into the prompt, to be said in other words."""
-        question = self._question()
-        if question is not None and question.turn_id is not None:
-            self._editing = question.turn_id
-            self.query_one(Prompt).put(question.text)
-            self._show_prompt()
-            self.refresh_bindings()
-
-    def _question(self) -> Said | None:
-        """The question of the selected answer, or the last one; says so where it cannot be said again."""
-        if self._held_up():
-            return None
-        question = self.query_one(Transcript).question()
-        if self._conversation.private or question is None or question.turn_id is None:
-            reason = "what is private is not kept" if self._conversation.private else "nothing was asked here yet"
-            self.notify(f"There is nothing to say again: {reason}", markup=False)
-            return None
-        return question
-
-    def action_fork(self) -> None:
-        """Go on from the selected answer in a session of its own."""
-        answer = self.query_one(Transcript).selected()
-        if self._held_up() or answer is None or answer.turn_id is None:
-            return
-        self._conversation.fork(answer.turn_id)
-        self._begin_showing()
-        self.notify("A fork: it begins with what was said up to here, which stays as it is", markup=False)
-
-    def action_versions(self) -> None:
-        """Show what was edited or answered anew, or hide it again."""
-        if self._held_up():
-            return
-        self._conversation.versions = not self._conversation.versions
-        self._loading = self._load()
-        self.notify(f"Earlier versions are {'shown' if self._conversation.versions else 'hidden'}", markup=False)
 
     def action_copy_answer(self) -> None:
         answer = self.query_one(Transcript).selected()
@@ -421,10 +280,10 @@ class ChatScreen(Screen[None]):
         self.post_message(SessionChosen(None))
 
     def action_private(self) -> None:
-        if self._held_up():
+        if self.held_up():
             return
         self._conversation.private = not self._conversation.private
-        self._show_prompt()
+        self.show_prompt()
 
     def action_pane(self, pane: str) -> None:
         """Show or hide a side pane, and put the focus where one would use it. A narrow screen has room for one."""
@@ -455,12 +314,6 @@ class ChatScreen(Screen[None]):
 
     def action_latest(self) -> None:
         self.query_one(Transcript).anchor()
-
-
-def _measured(answer: Answer, begun: float) -> str:
-    """How long an answer took, and about how many tokens it has: servers differ in whether they count them."""
-    seconds, tokens = monotonic() - begun, count_tokens(answer.text)
-    return f"{seconds:.1f} s · about {tokens} tokens" if tokens else f"{seconds:.1f} s"
 
 
 def in_words(receipt: Receipt) -> str:

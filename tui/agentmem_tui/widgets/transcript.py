@@ -93,7 +93,7 @@ class Transcript(VerticalScroll):
         """Mark an answer and say so."""
         for answer in self.answers():
             answer.selected = answer is chosen
-        self.post_message(AnswerSelected(chosen.turn_id, chosen.items))
+        self.post_message(AnswerSelected(chosen.turn_id, chosen.items, chosen.question_id))
 
     def select_beside(self, step: int) -> None:
         """Select the answer `step` places below the selected one."""
