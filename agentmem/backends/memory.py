@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ from agentmem.backends.records import (
     sort_key,
 )
 from agentmem.digests import digest, new_key
-from agentmem.errors import ConflictError, NotFoundError, StoreClosedError, StoreError
+from agentmem.errors import ConflictError, NotFoundError, StoreClosedError, StoreError, StoreForeignError
 from agentmem.interfaces import Abilities, Basis, Matrix, Snapshot, Where
 from agentmem.namespaces import check_namespace
 from agentmem.types import Change, Edge, Job, Kind, Namespace, Record, Relation, SessionInfo, Turn
@@ -366,9 +367,9 @@ class MemoryBackend:
     abilities = Abilities(durable=False, secure_erase=True, shared=False, backup=False)
     url = "memory:"
 
-    def __init__(self, *, clock: Callable[[], datetime] | None = None) -> None:
+    def __init__(self, *, clock: Callable[[], datetime] | None = None, dumped: bytes | None = None) -> None:
         self._clock = clock or (lambda: datetime.now(UTC))
-        self._state = _State(meta={"digest_key": new_key()})
+        self._state = _State(meta={"digest_key": new_key()}) if dumped is None else _loaded(dumped)
         self._lock = threading.Lock()
         self._holder: int | None = None
         self._closed = False
@@ -400,6 +401,11 @@ class MemoryBackend:
             except BaseException:
                 writer.roll_back()
                 raise
+
+    def dump(self) -> bytes:
+        """Everything it holds, within a transaction as that left it so far; `dumped` takes it. Not for strangers'
+        bytes: they are a pickle."""
+        return pickle.dumps(self._state, pickle.HIGHEST_PROTOCOL)
 
     def claim(self, task: str, *, limit: int, lease_seconds: float, namespace: Namespace | None = None) -> list[Job]:
         now = self._clock()
@@ -439,6 +445,16 @@ class MemoryBackend:
 
     def close(self) -> None:
         self._closed = True
+
+
+def _loaded(dumped: bytes) -> _State:
+    try:
+        state = pickle.loads(dumped)
+    except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError, ValueError) as error:
+        raise StoreForeignError(f"memory: this is no dump of one, or of another version ({error})") from error
+    if not isinstance(state, _State):
+        raise StoreForeignError("memory: this is no dump of one; choose another file")
+    return state
 
 
 def _is_due(job: Job, now: datetime) -> bool:

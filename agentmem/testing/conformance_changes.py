@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,6 +108,28 @@ class ChangesConformance(Conformance):
         add(backend, new_turn())
         with pytest.raises(KeyError), backend.read() as reader:
             reader.changes(namespace=NS, after=10_000)
+
+    @pytest.mark.usefixtures("needs_shared")
+    def test_the_feed_skips_no_late_commit(self, backend: Backend, tmp_path: Path) -> None:
+        """Who catches up while several write sees every change once, though numbers are given before commits."""
+        writers = [self.make_backend(tmp_path) for _ in range(3)]
+        seen: list[Change] = []
+
+        def write(writer: Backend, name: str) -> None:
+            for seq in range(25):
+                add(writer, new_turn(id=f"{name}-{seq}", session=name, seq=seq))
+
+        threads = [threading.Thread(target=write, args=pair) for pair in zip(writers, "abc", strict=True)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            seen += changes(backend, seen[-1].seq if seen else 0)
+        seen += changes(backend, seen[-1].seq if seen else 0)
+        assert [change.seq for change in seen] == sorted({change.seq for change in seen})
+        assert sorted(change.id for change in seen) == sorted(ids(backend, "turn"))
+        assert len(seen) == 75
+        for writer in writers:
+            writer.close()
 
     def test_claim_leases_due_jobs_oldest_first_and_counts_the_attempt(self, backend: Backend) -> None:
         jobs = [new_job(), new_job(namespace=OTHER), new_job()]
