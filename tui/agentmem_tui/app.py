@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable
+from functools import partial
 from typing import ClassVar
 
 from textual.app import App, SystemCommand
@@ -18,6 +19,7 @@ from textual.widgets.text_area import Selection
 
 from agentmem_tui.conversation import Conversation
 from agentmem_tui.screens.chat import ChatScreen
+from agentmem_tui.screens.page import NAMES
 from agentmem_tui.tasks import said
 
 _HANGUP_SECONDS = 3.0
@@ -58,6 +60,7 @@ class ChatApp(App[None]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield from super().get_system_commands(screen)
         if not isinstance(screen, ChatScreen):
+            yield from _bound(screen)
             return
         yield SystemCommand("New session", "Begin a new session (Ctrl+N)", screen.action_new_session)
         yield SystemCommand("Sessions", "Show or hide the sessions (F2)", lambda: screen.action_pane("Sessions"))
@@ -77,6 +80,8 @@ class ChatApp(App[None]):
         yield SystemCommand("Earlier versions", "Show or hide what was edited or answered anew", screen.action_versions)
         yield SystemCommand("Copy answer", "Copy the selected answer", screen.action_copy_answer)
         yield SystemCommand("Copy code", "Copy the last code of the selected answer", screen.action_copy_code)
+        for number, name in enumerate(NAMES, 1):
+            yield SystemCommand(name, f"Open the page {name} (F9, then {number})", partial(screen.action_page, number))
         yield SystemCommand("Find", "Find what was said, in all sessions (Ctrl+S)", screen.action_find)
 
     def action_help(self) -> None:
@@ -114,3 +119,12 @@ class ChatApp(App[None]):
         error = sys.exc_info()[1]
         detail = said(error) if isinstance(error, Exception) else "unknown error"
         self.panic(f"agentmem chat had to stop: {detail}. What was said is in the store.")
+
+
+def _bound(screen: Screen[object]) -> Iterable[SystemCommand]:
+    """Every action that a key stands for on a screen."""
+    for active in screen.active_bindings.values():
+        binding = active.binding
+        if binding.description and active.enabled and active.node is not screen.app:
+            action = partial(screen.app.run_action, binding.action, active.node)
+            yield SystemCommand(binding.description, f"The key {binding.key_display or binding.key}", action)

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 from agentmem.clock import utc_now
 from agentmem.ids import new_id
 from agentmem.models.extractive import STAND_IN
-from agentmem.types import ForgetPlan, Namespace, RecallItem, Receipt, SessionInfo, Thought, Turn, only_quotes
+from agentmem.types import Chunk, ForgetPlan, Namespace, RecallItem, Receipt, SessionInfo, Thought, Turn, only_quotes
 
 if TYPE_CHECKING:
     from agentmem import Agent, Memory
     from agentmem.agent import Answer, ChosenModel
     from agentmem.config import Settings
     from agentmem.exchange import Watch
+    from agentmem.findings import Finding
     from agentmem.interfaces import Clock
     from agentmem.learning import Learnt
     from agentmem.tools import Confirm
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _TITLED = 200
 """Sessions that get their first words as a title; older ones show their name."""
 _TITLE = 200
+_ENDLESS = 2**62
 _LOOKED_THROUGH = 3
 """Turns looked through for each that is shown: superseded ones and tools' results stand between."""
 RECALLED_THEN = "recalled when this was answered"
@@ -88,6 +90,8 @@ class Conversation:
         self.watch: Watch | None = None
         self.versions = False
         """Whether what was superseded is shown too."""
+        self.changed_elsewhere = False
+        """Whether a page beside the chat has had something forgotten."""
         self._follows: str | None = None
         self._choice: tuple[tuple[RecallItem, ...], frozenset[str]] = ((), frozenset())
         self._agent: Agent | None = None
@@ -236,6 +240,28 @@ class Conversation:
         self._titles.clear()
         self.restart()
         return receipt
+
+    def chunks(self, session: str) -> list[tuple[Chunk, Turn | None]]:
+        """The chunks of a session, each with its first turn."""
+        chunks = self.memory.chunks(namespace=self.namespace, session=session)
+        where = {"session": session, "seq": [chunk.first_seq for chunk in chunks]}
+        with self.memory.backend.read() as reader:
+            openings = {turn.seq: turn for turn in reader.select("turn", namespace=self.namespace, where=where)}
+        return [(chunk, openings.get(chunk.first_seq)) for chunk in chunks]
+
+    def chunk_turns(self, chunk: Chunk) -> list[Turn]:
+        last = _ENDLESS if chunk.last_seq is None else chunk.last_seq + 1
+        where = {"session": chunk.session, "seq": range(chunk.first_seq, last)}
+        with self.memory.backend.read() as reader:
+            return list(reader.select("turn", namespace=self.namespace, where=where, order="seq"))
+
+    def examine(self) -> list[Finding]:
+        """What the doctor finds."""
+        from agentmem.doctor import examine
+
+        settings = self._settings or self.memory.settings
+        given = {"store": settings.store, "model": settings.model, "base_url": settings.base_url}
+        return examine({name: value for name, value in given.items() if value is not None})
 
     def warm_up(self) -> None:
         """Let the embedder load and the namespace be read while the user still writes the first question."""

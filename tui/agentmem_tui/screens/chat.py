@@ -28,7 +28,7 @@ from agentmem_tui.printable import printable
 from agentmem_tui.screens.around import AroundScreen
 from agentmem_tui.screens.asking import AskingScreen
 from agentmem_tui.screens.find import FindScreen
-from agentmem_tui.screens.forget import ForgetScreen
+from agentmem_tui.screens.forget import ForgetScreen, in_words
 from agentmem_tui.tasks import background
 from agentmem_tui.widgets.learned import Learned
 from agentmem_tui.widgets.prompt import Prompt
@@ -59,6 +59,7 @@ class ChatScreen(AskingScreen):
         Binding("f3", "pane('Recalled')", "Recalled", id="chat.recalled"),
         Binding("f4", "private", "Private", id="chat.private"),
         Binding("ctrl+s", "find", "Find", id="chat.find"),
+        Binding("f9", "page(1)", "Memory", id="chat.memory"),
         Binding("ctrl+up", "select(-1)", "Answer above", show=False, id="chat.above"),
         Binding("ctrl+down", "select(1)", "Answer below", show=False, id="chat.below"),
         Binding("ctrl+end", "latest", "Latest", show=False, id="chat.latest"),
@@ -276,6 +277,20 @@ class ChatScreen(AskingScreen):
         if turn is not None:
             self._open(as_item(turn))
 
+    def action_page(self, number: int) -> None:
+        """Leave the chat for one of the pages beside it."""
+        from agentmem_tui.screens.page import open_page
+
+        self.app.push_screen(open_page(number, self._conversation))
+
+    def on_screen_resume(self) -> None:
+        """Back from a page: what was forgotten there must not stand here any more."""
+        if self._conversation.changed_elsewhere:
+            self._conversation.changed_elsewhere = False
+            if not self.busy:
+                self._loading = self.load()
+                self._refresh_sessions()
+
     def action_new_session(self) -> None:
         self.post_message(SessionChosen(None))
 
@@ -314,12 +329,3 @@ class ChatScreen(AskingScreen):
 
     def action_latest(self) -> None:
         self.query_one(Transcript).anchor()
-
-
-def in_words(receipt: Receipt) -> str:
-    counts = {kind: len(ids) for kind, ids in receipt.forgotten.items() if ids and kind != "chunks"}
-    went = ", ".join(f"{n} {kind if n != 1 else kind.removesuffix('s')}" for kind, n in counts.items()) or "nothing"
-    erased = "their bytes are erased" if receipt.erased == "done" else "bytes wait for another program to let go"
-    back = f"; {len(receipt.restored)} came back" if receipt.restored else ""
-    copies = f". Copies made earlier are yours to remove: {', '.join(receipt.copies)}" if receipt.copies else ""
-    return f"{went}; {erased}{back}{copies}"

@@ -128,3 +128,12 @@ def _section(title: str, ids: Sequence[str], plan: ForgetPlan) -> Content | None
     if len(ids) > _LISTED:
         lines.append(Content(f"  and {len(ids) - _LISTED:,} more"))
     return Content("\n").join([Content.styled(f"{title} ({len(ids)})", "bold"), *lines])
+
+
+def in_words(receipt: Receipt) -> str:
+    counts = {kind: len(ids) for kind, ids in receipt.forgotten.items() if ids and kind != "chunks"}
+    went = ", ".join(f"{n} {kind if n != 1 else kind.removesuffix('s')}" for kind, n in counts.items()) or "nothing"
+    erased = "their bytes are erased" if receipt.erased == "done" else "bytes wait for another program to let go"
+    back = f"; {len(receipt.restored)} came back" if receipt.restored else ""
+    copies = f". Copies made earlier are yours to remove: {', '.join(receipt.copies)}" if receipt.copies else ""
+    return f"{went}; {erased}{back}{copies}"

@@ -1,0 +1,71 @@
+"""The pages beside the chat: a line that names them, keys that lead from one to the other, Esc back to the chat."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Footer, Static
+
+from agentmem_tui.conversation import Conversation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NAMES = ("Thoughts", "Timeline", "Health", "Weights")
+
+
+class Page(Screen[None]):
+    """One of the pages. `NUMBER` is its place among `NAMES`, from 1."""
+
+    NUMBER: ClassVar[int]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "Chat", key_display="esc", id="page.back"),
+        *(Binding(f"{n}", f"page({n})", name, show=False) for n, name in enumerate(NAMES, 1)),
+        Binding("f9", "page_beside", "Next page", id="page.next"),
+    ]
+
+    def __init__(self, conversation: Conversation) -> None:
+        super().__init__()
+        self.conversation = conversation
+
+    def compose(self) -> ComposeResult:
+        yield Static(self._names(), id="pages")
+        yield from self.contents()
+        yield Footer(show_command_palette=True)
+
+    def contents(self) -> Iterable[Widget]:
+        """The widgets between the line of names and the footer."""
+        raise NotImplementedError
+
+    def _names(self) -> Content:
+        names = [
+            Content.styled(f"[{n} {name}]", "bold") if n == self.NUMBER else Content(f" {n} {name} ")
+            for n, name in enumerate(NAMES, 1)
+        ]
+        return Content(" ").join([*names, Content.styled("  Esc: back to the chat", "dim")])
+
+    def action_back(self) -> None:
+        self.app.pop_screen()
+
+    def action_page(self, number: int) -> None:
+        if number != self.NUMBER:
+            self.app.switch_screen(open_page(number, self.conversation))
+
+    def action_page_beside(self) -> None:
+        self.action_page(self.NUMBER % len(NAMES) + 1)
+
+
+def open_page(number: int, conversation: Conversation) -> Page:
+    """The page of a number, from 1."""
+    from agentmem_tui.screens.health import HealthPage
+    from agentmem_tui.screens.thoughts import ThoughtsPage
+    from agentmem_tui.screens.timeline import TimelinePage
+    from agentmem_tui.screens.weights import WeightsPage
+
+    pages: tuple[type[Page], ...] = (ThoughtsPage, TimelinePage, HealthPage, WeightsPage)
+    return pages[number - 1](conversation)
