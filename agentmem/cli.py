@@ -17,6 +17,7 @@ from agentmem.commands import (
     evaluating,
     forgetting,
     ingesting,
+    moving,
     queue,
     recalling,
     serving,
@@ -61,7 +62,7 @@ def cli(_call: Call) -> None:
     """
 
 
-for module in (talking, serving, ingesting, recalling, thinking, forgetting, queue, store, evaluating, about):
+for module in (talking, serving, ingesting, recalling, thinking, forgetting, queue, store, moving, evaluating, about):
     for command in module.COMMANDS:
         cli.add_command(command)
 

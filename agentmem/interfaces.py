@@ -119,6 +119,9 @@ class Reader(Protocol):
     def meta(self, key: str) -> str | None:
         """A store-wide setting (embedder, digest key, …)."""
 
+    def settings(self) -> dict[str, str]:
+        """All that `set_meta` has set, and the key of the digests as `digest_key`: what a move takes along."""
+
     def digest(self, text: str) -> str:
         """The store's keyed digest of the normalised text: equal for texts that count as equal, in this store only."""
 

@@ -186,6 +186,9 @@ class _Reader:
     def meta(self, key: str) -> str | None:
         return self._state.meta.get(key)
 
+    def settings(self) -> dict[str, str]:
+        return dict(self._state.meta)
+
     def digest(self, text: str) -> str:
         return digest(self._state.meta["digest_key"], text)
 

@@ -60,6 +60,8 @@ class SqlReader:
     """A consistent view: that of the transaction it was made in."""
 
     dialect: Dialect
+    own_settings: frozenset[str]
+    """What the backend keeps among the settings for itself."""
 
     def __init__(self, connection: Any) -> None:
         self._db = connection
@@ -158,6 +160,11 @@ class SqlReader:
     def meta(self, key: str) -> str | None:
         found = self._db.one("SELECT value FROM meta WHERE key = ?", [self.dialect.encode(key)])
         return None if found is None else self.dialect.decode(found)
+
+    def settings(self) -> dict[str, str]:
+        decode = self.dialect.decode
+        found = ((decode(key), decode(value)) for key, value in self._db.rows("SELECT key, value FROM meta"))
+        return {key: value for key, value in found if key not in self.own_settings}
 
     def digest(self, text: str) -> str:
         return digest(self._digest_key(), text)

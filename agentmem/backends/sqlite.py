@@ -23,7 +23,7 @@ from agentmem.backends.sqlite_check import damage, disagreement
 from agentmem.backends.sqlite_columns import among, from_texts, to_column
 from agentmem.backends.sqlite_connection import Connection
 from agentmem.backends.sqlite_files import check_location, check_sqlite, sizes, sync_directory, sync_file, translated
-from agentmem.backends.sqlite_records import ERASE_MARK, SqliteReader, SqliteWriter
+from agentmem.backends.sqlite_records import ERASE_MARK, RECLAIM_MARK, SqliteReader, SqliteWriter
 from agentmem.errors import (
     InputError,
     StoreBusyError,
@@ -40,7 +40,6 @@ VERSION = 3
 """Number of migrations; kept as the file's user_version."""
 
 _PAGE_BYTES = 4096
-_RECLAIM = "reclaim_unfinished"
 _ERASE_WAIT_MS = 500
 _CLOSE_WAIT_SECONDS = 5.0
 _NAP_SECONDS = 0.001
@@ -258,8 +257,8 @@ class SqliteBackend:
 
     def erase(self) -> bool:
         with self._transaction(_READ) as db:
-            marks = dict(db.rows("SELECT key, value FROM meta WHERE key IN (?, ?)", [_RECLAIM, ERASE_MARK]))
-        if _RECLAIM in marks:
+            marks = dict(db.rows("SELECT key, value FROM meta WHERE key IN (?, ?)", [RECLAIM_MARK, ERASE_MARK]))
+        if RECLAIM_MARK in marks:
             self.reclaim()
         handle = self._handle()
         with handle.alone(), self._turn(_WRITE):
@@ -285,7 +284,7 @@ class SqliteBackend:
         in `meta` makes the next `erase` finish what a kill interrupted.
         """
         with self._transaction(_WRITE) as db:
-            db.run("INSERT OR REPLACE INTO meta VALUES (?, '')", [_RECLAIM])
+            db.run("INSERT OR REPLACE INTO meta VALUES (?, '')", [RECLAIM_MARK])
             for table, column in (("bodies", "body"), ("vectors", "vector")):
                 kinds = KINDS if table == "bodies" else LOGGED
                 used = " UNION ALL ".join(f"SELECT {column} FROM {TABLES[k]} WHERE {column} IS NOT NULL" for k in kinds)
@@ -295,7 +294,7 @@ class SqliteBackend:
         handle = self._handle()
         with handle.alone(), self._turn(_WRITE):
             handle.connection.run("VACUUM")
-            handle.connection.run("DELETE FROM meta WHERE key = ?", [_RECLAIM])
+            handle.connection.run("DELETE FROM meta WHERE key = ?", [RECLAIM_MARK])
             self._truncate_log(handle.connection)
 
     def check(self) -> list[str]:

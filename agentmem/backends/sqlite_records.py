@@ -31,6 +31,7 @@ from agentmem.interfaces import Basis, Matrix, Snapshot, Where
 from agentmem.types import Edge, Kind, Namespace, Record, Relation
 
 ERASE_MARK = "erase_unfinished"
+RECLAIM_MARK = "reclaim_unfinished"
 
 
 _DIALECT = Dialect(
@@ -48,6 +49,7 @@ class SqliteReader(SqlReader):
 
     _db: Connection
     dialect = _DIALECT
+    own_settings = frozenset({ERASE_MARK, RECLAIM_MARK})
 
     def edges(
         self,

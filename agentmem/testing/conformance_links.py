@@ -126,6 +126,15 @@ class LinksConformance(Conformance):
                 writer.set_meta("key", value)
                 assert writer.meta("key") == value
 
+    def test_settings_are_listed_with_the_key_of_the_digests(self, backend: Backend) -> None:
+        with backend.write() as writer:
+            key = writer.settings()
+            assert list(key) == ["digest_key"]
+            writer.set_meta("key", "value \ud800")
+            writer.remove_namespace(namespace=NS)
+        with backend.read() as reader:
+            assert reader.settings() == {**key, "key": "value \ud800"}
+
     def test_digests_count_equal_texts_as_equal_and_are_kept(self, backend: Backend) -> None:
         with backend.read() as reader:
             digest = reader.digest("She likes Tea!")

@@ -9,19 +9,23 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from agentmem import Memory
+from agentmem.backends.sqlite import SqliteBackend
 from agentmem.config import Settings
 from agentmem.errors import StoreError
 from agentmem.interfaces import Backend
+from agentmem.moving import move
 from agentmem.plugins import installed_plugins, open_store
 from agentmem.testing.conformance_base import add, ids, select
 from agentmem.testing.samples import NS, new_job, new_thought, new_turn
 from agentmem.types import Turn
 from agentmem_postgres.backend import PostgresBackend
 from agentmem_postgres.connection import place_of
+from tests.integration.test_move import fill
 from tests.postgres.server import Server
 
 
@@ -214,3 +218,12 @@ def test_the_plug_in_is_found_by_its_entry_point(url: str) -> None:
     assert (found.version, found.error) == ("0.1.0", None)
     assert found.backends["postgresql"].durable
     open_store(url, Settings()).close()
+
+
+def test_a_store_moves_from_a_file_to_the_server_and_back(url: str, backend: PostgresBackend, tmp_path: Path) -> None:
+    old, back = SqliteBackend(tmp_path / "old.db"), SqliteBackend(tmp_path / "back.db")
+    fill(old)
+    digest = move(old, backend).digest
+    assert move(backend, back).digest == digest
+    assert url.partition("//")[2] in backend.url
+    assert backend.check() == back.check() == []

@@ -12,7 +12,7 @@ from __future__ import annotations
 from agentmem.backends.records import LOGGED
 from agentmem.backends.rows import TABLES
 from agentmem_postgres.connection import Connection
-from agentmem_postgres.writer import ERASE_MARK
+from agentmem_postgres.reader import ERASE_MARK
 
 _WITH_CONTENT = ", ".join([*(TABLES[kind] for kind in TABLES if kind in LOGGED), "vectors"])
 _SEEN_BY_OTHERS = """

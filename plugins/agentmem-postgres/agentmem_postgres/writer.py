@@ -11,10 +11,8 @@ from agentmem.errors import ConflictError, NotFoundError
 from agentmem.interfaces import Basis, Matrix
 from agentmem.types import Kind, Namespace, Record
 from agentmem_postgres.columns import to_row
-from agentmem_postgres.reader import PostgresReader
+from agentmem_postgres.reader import ERASE_MARK, PostgresReader
 from agentmem_postgres.texts import encode
-
-ERASE_MARK = "erase_unfinished"
 
 _LOG = """
     WITH fresh AS (
