@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -35,9 +36,20 @@ def _talking(function: F) -> F:
 
 @click.command()
 @click.option("--plain", is_flag=True, help="Lines in, answers out. So it is, too, where there is no terminal.")
+@click.option("--web", is_flag=True, help="In a browser on this machine: prints the address.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8765, show_default=True, help="Of --web.")
 @_talking
 @common
-def chat(call: Call, model: str | None, base_url: str | None, session: str | None, private: bool, plain: bool) -> None:
+def chat(
+    call: Call,
+    model: str | None,
+    base_url: str | None,
+    session: str | None,
+    private: bool,
+    plain: bool,
+    web: bool,
+    port: int,
+) -> None:
     """Talk with an agent that remembers.
 
     The model is the one given, else that of the settings, else a vLLM answering on localhost:8000, else none: then
@@ -45,10 +57,15 @@ def chat(call: Call, model: str | None, base_url: str | None, session: str | Non
     """
     call = call.with_settings(model=model, base_url=base_url)
     with call.memory(create=True, embed=True) as memory:
-        if plain or not at_terminal():
+        if plain or not (web or at_terminal() or _in_browser()):
             _chat_plain(call, memory, session, private)
         else:
-            _chat_full(call, memory, session, private)
+            _chat_full(call, memory, session, private, port if web else None)
+
+
+def _in_browser() -> bool:
+    """Whether a server that shows it in a browser started this process."""
+    return "TEXTUAL_DRIVER" in os.environ
 
 
 def _chat_plain(call: Call, memory: Memory, session: str | None, private: bool) -> None:
@@ -58,13 +75,14 @@ def _chat_plain(call: Call, memory: Memory, session: str | None, private: bool) 
     raise click.exceptions.Exit(code)
 
 
-def _chat_full(call: Call, memory: Memory, session: str | None, private: bool) -> None:
+def _chat_full(call: Call, memory: Memory, session: str | None, private: bool, port: int | None) -> None:
     from agentmem.agent import choose_model
     from agentmem.plugins import find_ui
 
     run = find_ui()
     chosen = choose_model(call.settings)
-    code = run(memory, call.settings, namespace=call.namespace, session=session, chosen=chosen, private=private)
+    how: dict[str, Any] = {"session": session, "chosen": chosen, "private": private, "web_port": port}
+    code = run(memory, call.settings, namespace=call.namespace, **how)
     raise click.exceptions.Exit(code)
 
 

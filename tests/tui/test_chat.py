@@ -255,3 +255,22 @@ async def test_a_huge_turn_is_kept_and_does_not_hold_up_the_screen(chat: Chat, m
         await until(pilot, lambda: "more characters are kept" in shown(pilot))
         async with asyncio.timeout(10):
             await say(pilot, "What about peanuts?")
+
+
+async def test_a_sample_conversation_is_a_key_away_and_comes_once(chat: Chat, memory: Memory) -> None:
+    async with chat().run_test(size=SIZE) as pilot:
+        await pilot.press("f10")
+        await until(pilot, lambda: "8 turns remembered" in shown(pilot))
+        await pilot.press("f10")
+        await until(pilot, lambda: "It is there already" in notices(pilot)[-1])
+        answer = await say(pilot, "What is Elin allergic to?")
+        assert "peanuts" in answer.text
+    assert len(memory.turns(namespace=NAMESPACE, session="a sample conversation")) == 8
+
+
+async def test_the_theme_of_high_contrast_can_be_chosen(chat: Chat) -> None:
+    app = chat("Yes.")
+    async with app.run_test(size=SIZE) as pilot:
+        app.theme = "high-contrast"
+        await say(pilot, "Does it show?")
+        assert app.current_theme.background == "#000000"

@@ -54,8 +54,16 @@ def run(
     session: str | None,
     chosen: ChosenModel,
     private: bool = False,
+    web_port: int | None = None,
 ) -> int:
-    """Talk until the user leaves; return the exit code. The memory stays open: it is the caller's to close."""
+    """Talk until the user leaves; return the exit code. The memory stays open: it is the caller's to close.
+
+    With `web_port` the chat is served to a browser on this machine instead.
+    """
+    if web_port is not None:
+        from agentmem_tui import web
+
+        return web.serve(web.command(settings, namespace, session, private=private), web_port)
     app = make_app(memory, namespace=namespace, chosen=chosen, settings=settings, session=session, private=private)
     app.run()
     return app.return_code or 0

@@ -17,6 +17,7 @@ from textual.screen import Screen
 from textual.widgets import TextArea
 from textual.widgets.text_area import Selection
 
+from agentmem_tui.contrast import HIGH_CONTRAST
 from agentmem_tui.conversation import Conversation
 from agentmem_tui.screens.chat import ChatScreen
 from agentmem_tui.screens.page import NAMES
@@ -40,6 +41,7 @@ class ChatApp(App[None]):
     def __init__(self, conversation: Conversation) -> None:
         super().__init__()
         self._conversation = conversation
+        self.register_theme(HIGH_CONTRAST)
 
     def get_default_screen(self) -> Screen[None]:
         return ChatScreen(self._conversation)
@@ -82,6 +84,7 @@ class ChatApp(App[None]):
         yield SystemCommand("Copy code", "Copy the last code of the selected answer", screen.action_copy_code)
         for number, name in enumerate(NAMES, 1):
             yield SystemCommand(name, f"Open the page {name} (F9, then {number})", partial(screen.action_page, number))
+        yield SystemCommand("Sample conversation", "Load an invented one to try with (F10)", screen.action_sample)
         yield SystemCommand("Find", "Find what was said, in all sessions (Ctrl+S)", screen.action_find)
 
     def action_help(self) -> None:

@@ -267,6 +267,12 @@ class Conversation:
         """Let the embedder load and the namespace be read while the user still writes the first question."""
         self.memory.recall(self.namespace[-1], namespace=self.namespace, k=1, wait=0)
 
+    def load_sample(self) -> int:
+        """Put a conversation to try things with into the memory; return how many turns of it are new."""
+        from agentmem_tui.sample import turns
+
+        return len(self.memory.observe_many(turns(), namespace=self.namespace).added)
+
     def remembered(self) -> int:
         """Turns in this namespace."""
         return sum(info.turns for info in self.memory.sessions(namespace=self.namespace))

@@ -231,5 +231,6 @@ class AskingScreen(Screen[None]):
 
 def _measured(answer: Answer, begun: float) -> str:
     """How long an answer took, and about how many tokens it has: servers differ in whether they count them."""
-    seconds, tokens = monotonic() - begun, count_tokens(answer.text)
-    return f"{seconds:.1f} s · about {tokens} tokens" if tokens else f"{seconds:.1f} s"
+    seconds = monotonic() - begun
+    counted = answer.text and not answer.quoting
+    return f"{seconds:.1f} s · about {count_tokens(answer.text)} tokens" if counted else f"{seconds:.1f} s"

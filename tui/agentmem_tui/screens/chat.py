@@ -25,6 +25,7 @@ from agentmem_tui.messages import (
     UndoWanted,
 )
 from agentmem_tui.printable import printable
+from agentmem_tui.sample import QUESTION
 from agentmem_tui.screens.around import AroundScreen
 from agentmem_tui.screens.asking import AskingScreen
 from agentmem_tui.screens.find import FindScreen
@@ -60,6 +61,7 @@ class ChatScreen(AskingScreen):
         Binding("f4", "private", "Private", id="chat.private"),
         Binding("ctrl+s", "find", "Find", id="chat.find"),
         Binding("f9", "page(1)", "Memory", id="chat.memory"),
+        Binding("f10", "sample", "Sample", show=False, id="chat.sample"),
         Binding("ctrl+up", "select(-1)", "Answer above", show=False, id="chat.above"),
         Binding("ctrl+down", "select(1)", "Answer below", show=False, id="chat.below"),
         Binding("ctrl+end", "latest", "Latest", show=False, id="chat.latest"),
@@ -290,6 +292,16 @@ class ChatScreen(AskingScreen):
             if not self.busy:
                 self._loading = self.load()
                 self._refresh_sessions()
+
+    @background("sample", exclusive=False)
+    async def action_sample(self) -> None:
+        """Load an invented conversation to try things with; it can be deleted among the sessions."""
+        added = await asyncio.to_thread(self._conversation.load_sample)
+        said = f"Loaded. Now ask: “{QUESTION}”" if added else f"It is there already. Ask: “{QUESTION}”"
+        self.notify(f"{said} Delete it among the sessions with d.", timeout=12, markup=False)
+        self._refresh_sessions()
+        if self.query_one(Transcript).is_empty:
+            self._loading = self.load()
 
     def action_new_session(self) -> None:
         self.post_message(SessionChosen(None))

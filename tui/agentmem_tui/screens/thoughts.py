@@ -78,8 +78,10 @@ class ThoughtsPage(Page):
         found = listed(self._every, wanted, state=state, sort=self._sort)
         self.table.show(found)
         true = f"true on {day(self._as_of)}" if self._as_of else "of any state" if state == "all" else state
+        many = "s" * (len(found) != 1)
         self.query_one("#count", Static).update(
-            f"{len(found):,} thoughts, {true}, by {self._sort}" + (" · none yet: a adds one" if not self._every else "")
+            f"{len(found):,} thought{many}, {true}, by {self._sort}"
+            + (" · none yet: a adds one" if not self._every else "")
         )
 
     def on_input_changed(self, event: Input.Changed) -> None:

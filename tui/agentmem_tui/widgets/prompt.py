@@ -14,7 +14,7 @@ from agentmem_tui.messages import PromptSubmitted
 class Prompt(TextArea):
     """Where the user writes. `PromptSubmitted` carries what was sent; blank text is not sent."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+j", "newline", "New line", id="prompt.newline")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+j", "newline", "New line", show=False, id="prompt.newline")]
 
     def __init__(self) -> None:
         super().__init__(soft_wrap=True, compact=True, highlight_cursor_line=False, placeholder="Say something")

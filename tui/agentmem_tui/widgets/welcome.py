@@ -12,7 +12,7 @@ from agentmem_tui.printable import printable
 _TRY = (
     ("Tell it something", "“I moved to Lisbon in May and work at a bakery.”"),
     ("Ask in another session", "Ctrl+N, then “Where do I work?” It remembers across sessions and restarts."),
-    ("Look inside, and forget", "F3, Tab to a memory: Enter shows what stood around it, f forgets it."),
+    ("Look inside, and forget", "F3 shows what was recalled: Enter opens it, f forgets it. F9 is all of memory."),
 )
 
 
@@ -45,4 +45,7 @@ class Welcome(Vertical):
 
 def _things_to_try() -> Content:
     lines = [Content.assemble((f"{n}. {what}: ", "bold"), how) for n, (what, how) in enumerate(_TRY, 1)]
-    return Content("\n").join([Content.styled("Three things to try", "bold underline"), *lines])
+    sample = Content.assemble(
+        "\n", ("F10", "bold"), " loads a sample conversation; ", ("F1", "bold"), " shows the keys."
+    )
+    return Content("\n").join([Content.styled("Three things to try", "bold underline"), *lines, sample])
