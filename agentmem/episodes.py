@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.columns import Columns
-from agentmem.indexes.arrays import grown, union
+from agentmem.indexes.arrays import contains, grown, union
 from agentmem.indexes.postings import Postings
 
 Docs = NDArray[np.int32]
@@ -299,14 +299,12 @@ def beside(links: Docs, docs: Docs, apart: Docs) -> Docs:
     near = links[docs]
     if not len(apart):
         return near
-    near = np.where(contains(apart, docs), docs, near)
-    while True:
-        passed = contains(apart, near) & (near != docs)
-        further = np.where(passed, links[near], near)
-        ended = passed & (further == near)
-        if not passed.any():
-            return near
-        near = np.where(ended, docs, further)
+    own = contains(apart, docs)
+    near[own] = docs[own]
+    while len(passed := np.flatnonzero(contains(apart, near) & (near != docs))):
+        further = links[near[passed]]
+        near[passed] = np.where(further == near[passed], docs[passed], further)
+    return near
 
 
 def mates(layout: Layout, docs: Docs) -> Docs:
@@ -327,14 +325,6 @@ def members(layout: Layout, summaries: Docs) -> Docs:
     """All the documents in the chunks of these summaries (by number, 1 upwards), ascending."""
     wanted = np.isin(layout.summaries, summaries)
     return np.flatnonzero(wanted[layout.chunks.numbers]).astype(np.int32)
-
-
-def contains(held: Docs, docs: Docs) -> NDArray[np.bool_]:
-    """Which of the documents are among those held (ascending)."""
-    if not len(held):
-        return np.zeros(len(docs), np.bool_)
-    found: NDArray[np.bool_] = held[np.minimum(np.searchsorted(held, docs), len(held) - 1)] == docs
-    return found
 
 
 def key_relevance(cosines: Scores, layout: Layout, docs: Docs, apart: Docs = NOBODY) -> Scores:

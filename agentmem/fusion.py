@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from agentmem.cache import NamespaceCache
 from agentmem.columns import ROLES, THOUGHT
 from agentmem.dates import mentions, spans
-from agentmem.episodes import NOBODY, Docs, beside, contains, key_relevance, mates
-from agentmem.indexes.arrays import union
+from agentmem.episodes import NOBODY, Docs, Groups, beside, key_relevance, mates
+from agentmem.indexes.arrays import contains, union
 from agentmem.indexes.bm25 import Matches, common
 from agentmem.text import STOP_WORDS, asks_of_asker, stems, words
 from agentmem.types import Signal
@@ -133,7 +133,7 @@ class Scene:
     docs: Docs
     apart: Docs
     around: Docs
-    own: Docs
+    own: Docs | slice
     before: Docs
     after: Docs
     near: Docs
@@ -144,7 +144,7 @@ class Scene:
     @cached_property
     def cosine(self) -> Scores:
         """Of `around`."""
-        return self.near_cosine[_places(self.near, self.around)]
+        return self.near_cosine if self.near is self.around else self.near_cosine[_places(self.near, self.around)]
 
     @cached_property
     def frequencies(self) -> Scores:
@@ -164,7 +164,11 @@ class Scene:
     @cached_property
     def chunk_words(self) -> Scores:
         """Of the candidates."""
-        pooled = self.found.pooled(self.cache.layout().chunks, self.docs, self.apart)
+        return self.pooled(self.cache.layout().chunks)
+
+    def pooled(self, groups: Groups) -> Scores:
+        """BM25 of each candidate's group, as a share of the whole."""
+        pooled = self.found.pooled(groups, self.docs, self.apart, self.frequencies[:, self.own])
         return pooled / np.float32(self.found.whole)
 
     @cached_property
@@ -195,7 +199,7 @@ def everything(cache: NamespaceCache, query: Query, found: Matches | None = None
     docs, apart = np.arange(len(cache), dtype=np.int32), cache.repeating(found)
     before, after = (beside(links, docs, apart) for links in (layout.before, layout.after))
     cosine = cosines(cache, query, docs)
-    return Scene(cache, query, found, docs, apart, docs, docs, before, after, docs, cosine)
+    return Scene(cache, query, found, docs, apart, docs, slice(None), before, after, docs, cosine)
 
 
 def arrange(cache: NamespaceCache, query: Query, found: Matches, docs: Docs, leads: Leads = NO_LEADS) -> Scene:
@@ -338,8 +342,8 @@ def _thought(scene: Scene) -> Scores:
     gain = np.zeros(len(scene.docs), dtype=np.float32)
     led, at = common(scene.leads.turns, scene.docs)
     if len(at):
-        own = scene.cosine if has_meaning(scene.cache, scene.query) else scene.coverage
-        gain[at] = np.maximum(0, scene.leads.match[led] - own[scene.own[at]])
+        own = (scene.cosine if has_meaning(scene.cache, scene.query) else scene.coverage)[scene.own]
+        gain[at] = np.maximum(0, scene.leads.match[led] - own[at])
     return gain
 
 
@@ -358,10 +362,7 @@ def _summary(scene: Scene) -> Scores:
 
 
 def _session(scene: Scene) -> Scores:
-    pooled: Scores = scene.found.pooled(scene.cache.layout().sessions, scene.docs, scene.apart) / np.float32(
-        scene.found.whole
-    )
-    return pooled
+    return scene.pooled(scene.cache.layout().sessions)
 
 
 def _asker(scene: Scene) -> Scores:

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
+_FEW = 8
+"""Numbers that are sought one by one: each takes a tenth of the time that a search in an array does."""
 
 
 def grown(array: NDArray[_Scalar], size: int) -> NDArray[_Scalar]:
@@ -20,6 +22,17 @@ def grown(array: NDArray[_Scalar], size: int) -> NDArray[_Scalar]:
     longer: NDArray[Any] = np.zeros(max(size, 2 * len(array), 16), dtype=array.dtype)
     longer[: len(array)] = array
     return longer
+
+
+def contains(held: NDArray[np.int32], numbers: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Which of the numbers are among those held (ascending), shape (numbers,)."""
+    if len(held) > _FEW:
+        found: NDArray[np.bool_] = held[np.minimum(np.searchsorted(held, numbers), len(held) - 1)] == numbers
+        return found
+    found = np.zeros(len(numbers), np.bool_)
+    for number in held.tolist():
+        found |= numbers == number
+    return found
 
 
 def union(*parts: NDArray[np.int32]) -> NDArray[np.int32]:

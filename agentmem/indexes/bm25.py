@@ -13,6 +13,8 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from agentmem.indexes.arrays import contains
+
 Docs: TypeAlias = NDArray[np.int32]
 Scores: TypeAlias = NDArray[np.float32]
 
@@ -54,8 +56,11 @@ class Entry:
     docs: Docs
     often: NDArray[Any]
 
-    def among(self, docs: Docs) -> tuple[NDArray[np.intp], NDArray[Any]]:
+    def among(self, docs: Docs) -> tuple[NDArray[np.intp] | Docs, NDArray[Any]]:
         """Which of some ascending documents hold it, as places among them, and how often."""
+        if len(docs) and docs[-1] == len(docs) - 1:  # the first so many: a document's number is its place
+            stop = int(np.searchsorted(self.docs, len(docs)))
+            return self.docs[:stop], self.often[:stop]
         if len(docs) < len(self.docs):
             own, at = common(docs, self.docs)
             return own, self.often[at]
@@ -65,7 +70,7 @@ class Entry:
 
 def common(few: Docs, many: Docs) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The places in each of two ascending arrays of what is in both."""
-    if not len(many):
+    if not len(few) or not len(many):
         return np.zeros(0, np.intp), np.zeros(0, np.intp)
     at = np.minimum(np.searchsorted(many, few), len(many) - 1)
     here = np.flatnonzero(many[at] == few)
@@ -120,18 +125,18 @@ class Matches:
         share: Scores = self.idfs @ (often > 0).astype(np.float32) / np.float32(self.idfs.sum() or 1.0)
         return share
 
-    def pooled(self, groups: Grouping, docs: Docs, apart: Docs = _NOBODY) -> Scores:
+    def pooled(self, groups: Grouping, docs: Docs, apart: Docs = _NOBODY, frequencies: Scores | None = None) -> Scores:
         """BM25 of the group (chunk, session) that each document is in, as if a group were one text.
 
         A document in no group, or one of those set `apart` from theirs (ascending), is scored as if it were a group of
-        average length.
+        average length. `frequencies` are the documents', where they are known.
         """
         held = groups.numbers[docs]
         scores, weights = self._pooled(groups, apart)
         out = scores[held]
-        alone = np.flatnonzero((held == 0) | np.isin(docs, apart) if len(apart) else held == 0)
+        alone = np.flatnonzero((held == 0) | contains(apart, docs))
         if len(alone):
-            often = self.frequencies(docs[alone])
+            often = self.frequencies(docs[alone]) if frequencies is None else frequencies[:, alone]
             out[alone] = weights @ (often / (often + np.float32(K1)))
         return out
 
@@ -147,10 +152,13 @@ class Matches:
         return self._kept[key]
 
     def _pool(self, groups: Grouping, apart: Docs) -> tuple[Scores, Scores]:
-        norm = self._norm(groups, apart)
+        norm, taken = self._norm(groups, apart), self.frequencies(apart)
         out, weights = np.zeros(len(groups.lengths), np.float32), np.zeros(len(self.entries), np.float32)
         for place, entry in enumerate(self.entries):
-            found = _counted(entry, groups, apart)
+            found = _counted(entry, groups)
+            if len(apart):
+                found -= np.bincount(groups.numbers[apart], taken[place], minlength=len(found))
+                found[0] = 0
             holding = np.flatnonzero(found > 0)  # of truths, several times faster than of numbers
             often = found[holding]
             weights[place] = entry.times * rarity(groups.count, len(holding)) * (K1 + 1)
@@ -182,14 +190,11 @@ class Matches:
         return found
 
 
-def _counted(entry: Entry, groups: Grouping, apart: Docs) -> NDArray[np.float64]:
+def _counted(entry: Entry, groups: Grouping) -> NDArray[np.float64]:
     """How often a term occurs in each group, shape (groups,); 0 for group 0, which is none."""
     size = len(groups.lengths)
     found: NDArray[np.float64] = np.bincount(groups.numbers[entry.docs], entry.often, minlength=size).astype(
         np.float64, copy=False
     )
-    if len(apart):
-        at, often = entry.among(apart)
-        found -= np.bincount(groups.numbers[apart[at]], often, minlength=size)
     found[0] = 0
     return found

@@ -195,8 +195,9 @@ class Postings:
         places = np.flatnonzero(self._distinct[docs])
         docs = docs[places]
         counts = self._distinct[docs]
-        terms = np.concatenate([_NONE[0], *self._segments_terms(docs, counts)])
-        return places, np.cumsum(counts) - counts, terms
+        terms = list(self._segments_terms(docs, counts))
+        joined = terms[0] if len(terms) == 1 else np.concatenate([_NONE[0], *terms])
+        return places, np.cumsum(counts) - counts, joined
 
     def _segments_terms(self, docs: Docs, counts: NDArray[np.int32]) -> Iterator[NDArray[np.int32]]:
         segments: list[Sealed | Tail] = [*self._sealed, self._tail]

@@ -8,6 +8,7 @@ from hypothesis import given
 from agentmem import episodes
 from agentmem.columns import Columns
 from agentmem.episodes import LOOSE_TURNS, NOBODY, Layout, Span, beside, key_relevance, mates
+from agentmem.indexes.arrays import contains
 from agentmem.indexes.postings import Postings
 
 FAR = int(np.iinfo(np.int64).max)
@@ -170,3 +171,10 @@ def _assert_equal(one: Place, other: Place) -> None:
         assert len(pairs) == len({m for m, _ in pairs}) == len({t for _, t in pairs})
         for m, t in pairs:
             assert (mine.lengths[m], mine.turns[m]) == (theirs.lengths[t], theirs.turns[t]) or m == 0 == t
+
+
+@pytest.mark.parametrize("count", [0, 1, 8, 9, 60])
+def test_numbers_are_found_among_few_and_many(count: int) -> None:
+    held = np.sort(np.random.default_rng(count).choice(100, count, replace=False)).astype(np.int32)
+    sought = np.array([*range(100), 7, 3, 99], np.int32)
+    assert contains(held, sought).tolist() == [number in held for number in sought.tolist()]
