@@ -43,7 +43,7 @@ R = TypeVar("R")
 HISTORY_TURNS = 20
 """Messages of a conversation shown to the model at most; older ones come back where they bear on a question."""
 _LOOKED_THROUGH = 3 * HISTORY_TURNS
-"""Turns looked through for them: results of tools stand between."""
+"""Turns looked through for them where results of tools stand between."""
 _LONGEST_QUERY = 2000
 _WAIT_SECONDS = 1.0
 
@@ -274,6 +274,8 @@ class Agent:
         """What is pinned, as far as it is still there, and what is left out: for one answer."""
         pinned, left_out = self.pinned, self.left_out
         self.pinned, self.left_out = (), frozenset()
+        if not pinned:
+            return (), list(left_out)
         with self.memory.backend.read() as reader:
             kinds: tuple[Kind, ...] = ("turn", "thought")
             ids = [item.id for item in pinned]
@@ -309,10 +311,14 @@ class Agent:
     def _said(self, before: Turn | None = None) -> list[Said]:
         """The newest messages of this conversation (those `before` a turn), oldest first; then those of a private one,
         which are in no ledger."""
-        turns = self.memory.thread(
-            self.session, namespace=self.namespace, limit=_LOOKED_THROUGH, follows=self._follows, before=before
-        )
-        shown = [turn for turn in turns if turn.role in ("user", "assistant") and turn.status != "superseded"]
+        shown: list[Turn] = []
+        for limit in (HISTORY_TURNS, _LOOKED_THROUGH):
+            turns = self.memory.thread(
+                self.session, namespace=self.namespace, limit=limit, follows=self._follows, before=before
+            )
+            shown = [turn for turn in turns if turn.role in ("user", "assistant") and turn.status != "superseded"]
+            if len(shown) == len(turns) or len(turns) < limit:
+                break
         return [*(Said(turn.role, turn.text, turn.id) for turn in shown[HISTORY_TURNS - 1 :: -1]), *self._unkept]
 
     def _prepare(self, exchange: Exchange) -> None:

@@ -230,9 +230,13 @@ def drop_jobs(writer: Writer, targets: Sequence[str], *, namespace: Namespace) -
 
 def link_recalled(writer: Writer, answer_id: str, items: Sequence[tuple[Kind, str]], *, namespace: Namespace) -> None:
     """Edges from an answer to what stood in its prompt, as far as it is there."""
-    named: list[tuple[Kind, str]] = [("turn", answer_id), *items] if items else []
-    ids = {kind: [i for k, i in named if k == kind] for kind, _ in named}
-    there = {record.id for kind in ids for record in writer.get(kind, ids[kind], namespace=namespace)}
+    if not items:
+        return
+    named: list[tuple[Kind, str]] = [("turn", answer_id), *items]
+    there: set[str] = set()
+    for kind in {kind for kind, _ in named}:
+        where = {"id": tuple(i for k, i in named if k == kind)}
+        there.update(writer.columns(kind, ["id"], namespace=namespace, where=where)["id"])
     edges = (Edge("turn", answer_id, kind, i, "recalled") for kind, i in items if {i, answer_id} <= there)
     writer.link(edges, namespace=namespace)
 

@@ -191,7 +191,8 @@ def fit(items: Iterable[RecallItem], budget: int, query: str) -> list[RecallItem
     for item in items:
         if budget < _LEAST:
             break
-        short = replace(item, text=excerpt(item.text, query, budget * _CHARACTERS // _SHARE))
+        text = excerpt(item.text, query, budget * _CHARACTERS // _SHARE)
+        short = item if text == item.text else replace(item, text=text)
         spent = cost([short])
         if spent <= budget:
             fitting.append(short)

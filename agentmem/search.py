@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import Any
 
 from agentmem import embedqueue
@@ -72,7 +72,7 @@ class Search:
         if self._reranker is not None:
             self._reranker.start()
         asked = (*parts(query), query)
-        vectors = self._vectors(asked, wait, namespaces)
+        vectors = self._vectors(asked, wait, namespaces, without)
         started = time.perf_counter()
 
         def ask(part: str, vector: Any, k: int, budget: int | None) -> list[RecallItem]:
@@ -101,12 +101,14 @@ class Search:
                     found[sort] = tuple(dict.fromkeys((*found.get(sort, ()), *values)))
         return found
 
-    def _vectors(self, texts: Sequence[str], wait: float | None, namespaces: Sequence[Namespace]) -> Sequence[Any]:
+    def _vectors(
+        self, texts: Sequence[str], wait: float | None, namespaces: Sequence[Namespace], without: Sequence[str]
+    ) -> Sequence[Any]:
         """The vector of each, or None for each of them: full text alone."""
         embedder = self._queue.embedder(wait)
         if embedder is None:
             return [None] * len(texts)
-        if wait is None and self._waiting(namespaces):
+        if wait is None and self._waiting(namespaces, set(without)):
             self._catch_up()
         try:
             return list(embedqueue.encode(embedder, texts))
@@ -114,10 +116,12 @@ class Search:
             _log.warning("the query could not be embedded: full text answers alone")
             return [None] * len(texts)
 
-    def _waiting(self, namespaces: Sequence[Namespace]) -> bool:
-        queued = {"task": "embed", "state": "queued"}
+    def _waiting(self, namespaces: Sequence[Namespace], without: Collection[str]) -> bool:
+        """Whether something waits to be embedded that may come back: in a conversation what was said last may not."""
+        queued, most = {"task": "embed", "state": "queued"}, len(without) + 1
         with self._backend.read() as reader:
-            return any(reader.count("job", namespace=namespace, where=queued) for namespace in namespaces)
+            found = (reader.select("job", namespace=name, where=queued, limit=most) for name in namespaces)
+            return any(job.target not in without for job in chain.from_iterable(found))
 
     def _catch_up(self) -> None:
         """Embed what was just said. A store that cannot be written to now (locked, full) is no reason not to answer."""

@@ -256,8 +256,8 @@ class SqlWriter(SqlReader):
         self._db.many(f"DELETE FROM edges WHERE ns = ? AND {terms}", rows)
 
     def _edge_row(self, edge: Edge) -> tuple[Any, ...]:
-        ends = (edge.child_kind, edge.child, edge.parent_kind, edge.parent, edge.relation)
-        return tuple(map(self.dialect.encode, ends))
+        encode = self.dialect.encode
+        return edge.child_kind, encode(edge.child), edge.parent_kind, encode(edge.parent), edge.relation
 
     def changes(self, *, namespace: Namespace, after: int) -> list[Change]:
         self.flush()

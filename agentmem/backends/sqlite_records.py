@@ -32,6 +32,8 @@ from agentmem.types import Edge, Kind, Namespace, Record, Relation
 
 ERASE_MARK = "erase_unfinished"
 RECLAIM_MARK = "reclaim_unfinished"
+_BY_PARENT = "edges INDEXED BY edges_parent"
+"""Left to itself SQLite takes the index that holds all columns, and reads every edge of the namespace."""
 
 
 _DIALECT = Dialect(
@@ -68,7 +70,8 @@ class SqliteReader(SqlReader):
 
     def _edges(self, namespace: Namespace, column: str, keys: list[Any], chosen: bool) -> list[Any]:
         term = among(column, keys) if chosen else "1"
-        return self._db.rows(f"SELECT n, {EDGE} FROM edges WHERE ns = ? AND {term}", [self._ns(namespace), *keys])
+        source = _BY_PARENT if chosen and column == "parent" else "edges"
+        return self._db.rows(f"SELECT n, {EDGE} FROM {source} WHERE ns = ? AND {term}", [self._ns(namespace), *keys])
 
     def vectors(
         self, kind: Kind, *, namespace: Namespace, ids: Sequence[str] | None = None
@@ -215,7 +218,7 @@ class SqliteWriter(SqlWriter, SqliteReader):
         gone = [(ns, row[1], kind) for row in rows]
         self._db.many("DELETE FROM edges WHERE ns = ? AND child = ? AND child_kind = ?", gone)
         self._db.many(
-            "DELETE FROM edges WHERE ns = ? AND parent = ? AND parent_kind = ? AND relation <> 'source'", gone
+            f"DELETE FROM {_BY_PARENT} WHERE ns = ? AND parent = ? AND parent_kind = ? AND relation <> 'source'", gone
         )
         self._note(namespace, "remove", kind, [row[1] for row in rows])
         return len(rows)

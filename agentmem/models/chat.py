@@ -7,8 +7,9 @@ what was said goes to the model's server and nowhere else.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import aclosing, closing, contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, aclosing, contextmanager
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from agentmem.errors import AgentmemError, ModelError
@@ -39,6 +40,18 @@ def untraced() -> Iterator[None]:
         tracing_v2_callback_var.reset(token)
 
 
+@contextmanager
+def _untraced_context() -> Iterator[Callable[..., Any]]:
+    """Runs functions where nothing is traced; between them the caller's own context holds. To enter `untraced` for each
+    chunk of an answer would take as long as all else that is done with one."""
+    context, entered = copy_context(), ExitStack()
+    context.run(entered.enter_context, untraced())
+    try:
+        yield context.run
+    finally:
+        context.run(entered.close)
+
+
 def label_of(model: BaseChatModel) -> str:
     """The model's name, else that of its class."""
     names = (getattr(model, attribute, None) for attribute in ("model_name", "model", "model_id"))
@@ -64,16 +77,16 @@ def constraint(model: BaseChatModel, schema: Mapping[str, Any], name: str) -> di
 
 def stream(model: BaseChatModel, speaker: Speaker, messages: Sequence[BaseMessage]) -> Iterator[AIMessageChunk]:
     """The answer's chunks as they come. Raises ModelError where the model fails or breaks off."""
-    with mapped(model), closing(cast(Any, speaker.stream(list(messages)))) as chunks:
-        seen = _Finish()
-        while True:
-            with untraced():  # entered anew for each chunk: between them the caller's own context holds
-                chunk = next(chunks, None)
-            if chunk is None:
-                break
-            seen.note(chunk)
-            yield chunk
-        seen.check(model)
+    with mapped(model), _untraced_context() as run:
+        chunks = cast(Any, speaker.stream(list(messages)))
+        try:
+            seen = _Finish()
+            while (chunk := run(next, chunks, None)) is not None:
+                seen.note(chunk)
+                yield chunk
+            seen.check(model)
+        finally:
+            run(chunks.close)
 
 
 async def astream(

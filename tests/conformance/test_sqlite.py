@@ -522,3 +522,20 @@ def test_opening_a_store_that_is_up_to_date_imports_nothing_heavy(path: Path) ->
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, env=environment, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_edges_are_found_by_their_ends_and_not_by_reading_all(backend: SqliteBackend) -> None:
+    turns = [new_turn(str(n)) for n in range(3)]
+    add(backend, *turns)
+    said: list[str] = []
+    with backend.write() as writer:
+        raw = backend._handle().connection.raw
+        raw.set_trace_callback(said.append)
+        writer.link([Edge("turn", turns[0].id, "turn", turns[1].id, "recalled")], namespace=NS)
+        assert writer.edges(namespace=NS, parents=[turns[1].id]) == writer.edges(namespace=NS, children=[turns[0].id])
+        writer.remove("turn", [turns[2].id], namespace=NS)
+        raw.set_trace_callback(None)
+        asked = [sql for sql in said if "edges" in sql and not sql.startswith("INSERT")]
+        plans = [raw.execute(f"EXPLAIN QUERY PLAN {sql}").fetchone()[-1] for sql in asked]
+    assert len(plans) == 4
+    assert all("child=?" in plan or "parent=?" in plan for plan in plans), plans

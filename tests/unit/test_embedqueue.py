@@ -122,3 +122,13 @@ def test_few_jobs_are_done_without_the_commit_of_a_claim(turns: int, claims: int
 
 def _said(text: str) -> NewTurn:
     return NewTurn(role="user", parts=({"type": "text", "text": text},))
+
+
+def test_a_recall_embeds_first_what_may_come_back_and_nothing_else() -> None:
+    memory = Memory("memory:", embedder=Letters(), settings=Settings(store="memory:"))
+    with memory, memory._queue._foremost():  # the worker stands back
+        kite, tree = (memory.observe("user", text, namespace=NS).id for text in ("a red kite", "a green tree"))
+        assert memory.recall("kite", namespace=NS, without=[kite, tree]).items == ()
+        assert memory.stats(namespace=NS).waiting == 2
+        assert [item.id for item in memory.recall("kite", namespace=NS, without=[tree]).items] == [kite]
+        assert memory.stats(namespace=NS).waiting == 0
