@@ -8,8 +8,8 @@
 reads its newest turns back, and now and then claims work and does it. Counted are write transactions; no error and no
 line of another namespace may show. `recall`: LoCoMo's first conversations, embedded once in SQLite and moved into the
 others; the share of labelled evidence among the first ten items, and milliseconds a recall. `move`: turns, a fifth as
-many thoughts and their vectors, from SQLite to PostgreSQL, broken off twice on the way, and back. PostgreSQL is a server
-that is started for this; on `--place` its files lie (a disk, where syncing is to count), as does SQLite's.
+many thoughts and their vectors, from SQLite to PostgreSQL, broken off twice on the way, and back. PostgreSQL is a
+server that is started for this; on `--place` its files lie (a disk, where syncing is to count), as does SQLite's.
 """
 
 from __future__ import annotations
