@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from agentmem import fitting, prompt
 from agentmem.clock import utc_now
+from agentmem.consolidation.service import Service, service_of
 from agentmem.errors import EmbedderError, InputError, ModelError
 from agentmem.exchange import MAX_STEPS, Exchange, ToolStep, Watch
 from agentmem.fitting import Draft, Said
@@ -26,7 +27,7 @@ from agentmem.models.select import ChosenModel, choose_model
 from agentmem.models.window import Window
 from agentmem.namespaces import check_namespace
 from agentmem.tools import Confirm, FromMemory, memory_tools
-from agentmem.types import Kind, Namespace, RecallItem, Recollection, Turn, TurnStatus
+from agentmem.types import Adapter, Kind, Namespace, RecallItem, Recollection, Turn, TurnStatus
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -112,6 +113,8 @@ class Agent:
         self.watch: Watch | None = None
         self.pinned: tuple[RecallItem, ...] = ()
         self.left_out: frozenset[str] = frozenset()
+        self._service: Service | None = service_of(memory, model, self.namespace) if model is not None else None
+        self._adapter: Adapter | None = None
 
     def _memory_tools(self) -> dict[str, BaseTool]:
         made = memory_tools(
@@ -234,7 +237,8 @@ class Agent:
     def _speaker(self) -> chat.Speaker:
         assert self.model is not None
         offered = list(self._tools.values())
-        return self._calling.speaker(self.model, offered) if offered else self.model
+        speaker = self._calling.speaker(self.model, offered) if offered else self.model
+        return speaker if self._adapter is None else speaker.bind(model=self._adapter.name)
 
     def _quote(self, exchange: Exchange) -> str:
         return reply(exchange.question, exchange.recalled().items, private=self._private)
@@ -324,6 +328,8 @@ class Agent:
     def _prepare(self, exchange: Exchange) -> None:
         """Make what is sent, as much of it as the model's window has room for."""
         assert self._window is not None
+        self._adapter = None if self._service is None else self._service.current()
+        exchange.note([] if self._adapter is None else [("adapter", self._adapter.id)])
         offered = list(self._tools.values())
         count = partial(self._window.count, tools=self._calling.declared(offered))
         fitted = fitting.fit(exchange.draft, partial(self._render, exchange), count, self._window.limit)
@@ -348,6 +354,11 @@ class Agent:
             declared = self._calling.declared(list(self._tools.values()))
             self._window.learn(str(error.__cause__), exchange.sent, declared)
             exchange.again("length")
+            return True
+        if chat.has_gone(error) and self._adapter is not None and "adapter" not in exchange.mended:
+            assert self._service is not None
+            self._service.lost()
+            exchange.again("adapter")
             return True
         return bool(self._tools) and self._call_otherwise(exchange, error)
 

@@ -14,6 +14,7 @@ import click
 from agentmem import __version__, logs
 from agentmem.commands import (
     about,
+    consolidating,
     evaluating,
     forgetting,
     ingesting,
@@ -62,7 +63,20 @@ def cli(_call: Call) -> None:
     """
 
 
-for module in (talking, serving, ingesting, recalling, thinking, forgetting, queue, store, moving, evaluating, about):
+for module in (
+    talking,
+    serving,
+    ingesting,
+    recalling,
+    thinking,
+    consolidating,
+    forgetting,
+    queue,
+    store,
+    moving,
+    evaluating,
+    about,
+):
     for command in module.COMMANDS:
         cli.add_command(command)
 

@@ -58,13 +58,19 @@ def _store(value: Any) -> str:
     return os.path.expanduser(value)  # pathlib would fold the slashes of a URL
 
 
+def _folder(value: Any) -> str | None:
+    return None if value is None else os.path.expanduser(str(value))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings with their defaults. `load_settings` reads and checks them.
 
     `store` is a path or a URL; `retention_days` is the age at which turns are forgotten, None never; `chunk_turns` is
     the number of turns that close a chunk; `think` has a model think about each exchange behind its answer; `api_key`
-    goes to the model server at `base_url` and is never shown.
+    goes to the model server at `base_url` and is never shown. `base` is the folder of the model that is served, which
+    consolidation trains adapters of; `adapters` is the folder that these lie in; `gates` are thresholds that differ
+    from those of `agentmem.consolidation.gates`.
     """
 
     store: Annotated[str, BeforeValidator(_store)] = field(default_factory=default_store)
@@ -75,6 +81,9 @@ class Settings:
     base_url: str | None = None
     api_key: SecretStr | None = None
     vllm_python: str | None = None
+    base: str | None = None
+    adapters: Annotated[str | None, BeforeValidator(_folder)] = None
+    gates: dict[str, float] = field(default_factory=dict)
     reranker: str | None = None
     rerank_items: Annotated[int, Field(ge=2, le=1000)] = 30
     index: str = "auto"

@@ -89,6 +89,7 @@ def _store(settings: Settings, chosen: bool) -> Iterator[Finding]:
     try:
         yield from _soundness(backend)
         yield from _queue(backend)
+        yield from _guarded("adapters", lambda: _adapters(backend, settings))
         yield from _guarded("embedder", lambda: _embedder(settings, backend))
     finally:
         backend.close()
@@ -130,6 +131,25 @@ def _queue(backend: Backend) -> Iterator[Finding]:
         yield Finding("queue", "fault", f"{count} to {task} parked: {reason}", remedy)
     if not waiting and not parked:
         yield Finding("queue", "ok", "nothing waits")
+
+
+def _adapters(backend: Backend, settings: Settings) -> Iterator[Finding]:
+    """Adapters that should answer and cannot, and what is left of withdrawn ones; nothing where there is none."""
+    from agentmem import lineage
+    from agentmem.consolidation.adapters import check, folder_of, root_of
+
+    with backend.read() as reader:
+        known = lineage.adapters(reader, namespace=settings.namespace)
+    root = root_of(settings, settings.namespace)
+    left = [one.name for one in known if one.state == "withdrawn" and folder_of(root, one.name).exists()]
+    for name in left:
+        yield Finding(
+            "adapters", "fault", f"{name} learned what was forgotten and is still on disk", "`agentmem adapters`"
+        )
+    serving = next((one for one in known if one.state == "serving"), None)
+    if serving is not None:
+        check(folder_of(root, serving.name))
+        yield Finding("adapters", "ok", f"{serving.name} answers, {serving.metadata.get('learned', 'some')} thoughts")
 
 
 def _embedder(settings: Settings, backend: Backend | None) -> Iterator[Finding]:

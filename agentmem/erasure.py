@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from agentmem.ids import new_id
@@ -21,8 +21,10 @@ class Erasure:
         self._clock = clock
         self._pending = bool(backend.jobs(task="erase"))
 
-    def receipt(self, gone: Mapping[str, tuple[str, ...]], restored: tuple[str, ...]) -> Receipt:
-        """Erase, and say what went; the removal itself is committed already."""
+    def receipt(
+        self, gone: Mapping[str, tuple[str, ...]], restored: tuple[str, ...], unreached: Sequence[str] = ()
+    ) -> Receipt:
+        """Erase, and say what went; the removal itself is committed already. `unreached` is where it could not go."""
         from agentmem.backends.copies import copies
 
         if not self._backend.erase():
@@ -30,7 +32,7 @@ class Erasure:
         with self._backend.read() as reader:
             made = tuple(copies(reader))
         erased: Literal["done", "removed"] = "done" if self._backend.abilities.secure_erase else "removed"
-        return Receipt(gone, restored, "pending" if self._pending else erased, made, self._clock())
+        return Receipt(gone, restored, "pending" if self._pending else erased, made, self._clock(), tuple(unreached))
 
     def _postpone(self) -> None:
         self._pending = True

@@ -110,7 +110,7 @@ def withdraw(writer: Writer, thoughts: Sequence[str], *, namespace: Namespace) -
 
 def _descending(reader: Reader, adapters: Sequence[str], namespace: Namespace) -> list[str]:
     """Adapters made from these, or taught by what these wrote."""
-    written = reader.edges(namespace=namespace, parents=adapters, relation="wrote")
+    written = reader.edges(namespace=namespace, parents=adapters, relation="recalled")
     drawn = _drawn_from(reader, [edge.child for edge in written], namespace)
     return _taught(reader, [*adapters, *drawn], namespace)
 

@@ -551,7 +551,15 @@ class Memory:
             raise InputError("this plan was made for another namespace: plan again in this one")
         with self.backend.write() as writer:
             gone, restored = forget.carry_out(writer, what, now=self._clock())
-        return self._erasure.receipt(gone, restored)
+        left = self._retire(gone, namespace) if gone["thoughts"] else []
+        return self._erasure.receipt(gone, restored, left)
+
+    def _retire(self, gone: Mapping[str, tuple[str, ...]], namespace: Namespace) -> list[str]:
+        """What is left of the adapters that just left service: their files, and unfinished training sets, are removed,
+        and the server that is named lets go of them."""
+        from agentmem.consolidation.service import retire
+
+        return retire(self.settings, gone["adapters"], namespace)
 
     def erase(self, *, namespace: Namespace) -> Receipt:
         """Erase everything of exactly this namespace."""
@@ -563,7 +571,7 @@ class Memory:
             writer.remove_namespace(namespace=namespace)
         self._engine.drop(namespace)
         self.backend.reclaim()
-        return self._erasure.receipt(gone, ())
+        return self._erasure.receipt(gone, (), self._retire(gone, namespace))
 
     def expire(self, *, namespace: Namespace, older_than: timedelta) -> Receipt | None:
         """Forget turns that occurred longer ago than this, and what was derived from them; None if there are none."""

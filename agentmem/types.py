@@ -18,7 +18,7 @@ ThoughtState: TypeAlias = Literal["live", "retracted", "merged"]
 Origin: TypeAlias = Literal["user", "agent", "tool", "code", "import"]
 Kind: TypeAlias = Literal["turn", "chunk", "thought", "job", "operation", "suppression", "adapter"]
 RecalledKind: TypeAlias = Literal["turn", "thought"]
-Relation: TypeAlias = Literal["source", "merged", "similar", "recalled", "learned", "wrote"]
+Relation: TypeAlias = Literal["source", "merged", "similar", "recalled", "learned"]
 AdapterState: TypeAlias = Literal["ready", "serving", "rejected", "withdrawn"]
 JobState: TypeAlias = Literal["queued", "parked"]
 Part: TypeAlias = Mapping[str, Any]
@@ -184,7 +184,7 @@ Record: TypeAlias = Turn | Chunk | Thought | Job | Operation | Suppression | Ada
 @dataclass(frozen=True, slots=True)
 class Edge:
     """Provenance: `child` was derived from `parent`. "similar" links two thoughts, the younger as child; an adapter
-    has "learned" thoughts, and what the adapters that it continues have; a turn that one "wrote" is its child.
+    has "learned" thoughts, and what the adapters that it continues have; what it answered is "recalled" from it.
 
     An edge of relation "source" outlives a forgotten parent: that is how a source is marked erased.
     """
@@ -291,7 +291,8 @@ class Receipt:
 
     `erased` is "done", or "pending" while another process's open read delays it (a queued job finishes it), or
     "removed" in a store that cannot promise more: nobody reads it there any more, but bytes of it may be left in files
-    of the database server. `copies` are exports and backups made earlier: they are the user's to remove.
+    of the database server. `copies` are exports and backups made earlier: they are the user's to remove. Adapters
+    that learned what went are out of service; `unreached` says where one's weights could not be removed yet.
     """
 
     forgotten: Mapping[str, tuple[str, ...]]
@@ -299,6 +300,7 @@ class Receipt:
     erased: Literal["done", "pending", "removed"]
     copies: tuple[str, ...]
     at: datetime
+    unreached: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,10 @@ def _show(call: Call, receipt: Receipt) -> None:
     if receipt.restored:
         say(f"restored: {len(receipt.restored)}")
     say(f"erased: {receipt.erased}; {_ERASED[receipt.erased]}")
+    for name in receipt.forgotten.get("adapters", ()):
+        say(f"{name} had learned it and answers no more: `agentmem consolidate` makes one without it")
+    for place in receipt.unreached:
+        say(f"not removed yet, and tried again by `agentmem adapters`: {place}")
     for copy in receipt.copies:
         say(f"a copy made earlier is yours to remove: {copy}")
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from agentmem.display import clean
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 Report: TypeAlias = Callable[[int, int], None]
 
@@ -31,6 +34,29 @@ def progress(title: str, *, hidden: bool = False) -> Iterator[Report]:
 
         def report(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
+
+        yield report
+
+
+@contextmanager
+def staged(*, hidden: bool = False) -> Iterator[Callable[[str, int, int, str], None]]:
+    """A function to call with a stage, how much of it is done, of how much, and a word on it."""
+    if hidden or not sys.stderr.isatty():
+        yield lambda _stage, _done, _total, _note: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    words, note = TextColumn("{task.description}"), TextColumn("{task.fields[note]}")
+    with Progress(
+        words, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), note, console=Console(stderr=True)
+    ) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def report(stage: str, done: int, total: int, said: str) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total, note=said)
+            bar.update(tasks[stage], completed=done, total=total, note=said)
 
         yield report
 

@@ -249,6 +249,11 @@ def constraint_refused(error: ModelError) -> bool:
     return refused and any(word in said for word in ("response_format", "json_schema", "schema", "grammar", "guided"))
 
 
+def has_gone(error: ModelError) -> bool:
+    """Whether the server knows no model of the name that was asked."""
+    return getattr(error.__cause__, "status_code", None) == 404
+
+
 def was_too_long(error: ModelError) -> bool:
     """Whether the server refused the prompt for its length."""
     return error.__cause__ is not None and _overflow(error.__cause__)

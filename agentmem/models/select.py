@@ -59,6 +59,15 @@ def choose_model(settings: Settings, *, local: str = LOCAL_SERVER) -> ChosenMode
     return ChosenModel(_open_ai(place), place.name, notice)
 
 
+def place_of(model: BaseChatModel) -> Place | None:
+    """Where a client's model is served; None for one that is no OpenAI-compatible server's."""
+    address, name = getattr(model, "openai_api_base", None), getattr(model, "model_name", None)
+    key: Any = getattr(model, "openai_api_key", None)
+    if not isinstance(address, str) or not isinstance(name, str):
+        return None
+    return Place(address.rstrip("/"), name, key.get_secret_value() if hasattr(key, "get_secret_value") else None)
+
+
 def find_place(settings: Settings, *, local: str = LOCAL_SERVER) -> Place | None:
     """As `choose_model`, without a client made."""
     if settings.base_url or settings.model:

@@ -15,7 +15,7 @@ HEAVY = {"torch", "transformers", "sentence_transformers", "faiss", "textual", "
 
 # What stands above the memory: nothing of the memory itself knows it.
 ABOVE = {"prompt", "models", "fitting", "exchange", "tools", "agent", "evals", "doctor", "integrations", "plainchat",
-         "commands", "cli", "__main__", "thinking", "serving", "testing"}  # fmt: skip
+         "commands", "cli", "__main__", "thinking", "serving", "testing", "consolidation"}  # fmt: skip
 FLOOR: dict[str, set[str]] = {"types": set(), "errors": set(), "interfaces": {"types"}}
 
 

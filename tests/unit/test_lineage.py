@@ -10,9 +10,10 @@ import pytest
 from agentmem import lineage
 from agentmem.clock import utc_now
 from agentmem.errors import ConflictError, NotFoundError
+from agentmem.ids import new_id
 from agentmem.memory import Memory
 from agentmem.testing.samples import new_adapter
-from agentmem.types import Adapter, Edge
+from agentmem.types import Adapter
 
 NS = ("ada",)
 
@@ -20,7 +21,7 @@ NS = ("ada",)
 def made(
     memory: Memory, *thoughts: str, parents: Sequence[Adapter] = (), serve: bool = False, state: str = "ready"
 ) -> Adapter:
-    adapter = new_adapter(namespace=NS, state=state)
+    adapter = new_adapter(id=new_id(), namespace=NS, state=state)
     with memory.backend.write() as writer:
         lineage.record(writer, adapter, thoughts, [parent.id for parent in parents])
         if serve:
@@ -81,9 +82,7 @@ def test_forgetting_a_thought_withdraws_who_learned_it_and_all_that_descend(memo
 def test_who_was_taught_by_what_an_adapter_wrote_goes_too(memory: Memory) -> None:
     tea = memory.insert("Ada drinks tea.", namespace=NS).thought
     knows = made(memory, tea.id)
-    answer = memory.observe("assistant", "You often have a hot drink.", namespace=NS)
-    with memory.backend.write() as writer:
-        writer.link([Edge("turn", answer.id, "adapter", knows.id, "wrote")], namespace=NS)
+    answer = memory.observe("assistant", "You like it hot.", namespace=NS, recalled=[("adapter", knows.id)])
     drawn = memory.insert("Ada likes hot drinks.", namespace=NS, sources=[answer.id]).thought
     other = memory.insert("Ada likes cold days.", namespace=NS, sources=[answer.id]).thought
     merged, _ = memory.merge([drawn.id, other.id], "Ada likes hot drinks on cold days.", namespace=NS)
