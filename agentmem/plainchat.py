@@ -10,11 +10,12 @@ from typing import TextIO
 from agentmem.agent import Agent
 from agentmem.display import clean, minute, one_line, short_id
 from agentmem.errors import AgentmemError, InputError, NotFoundError
-from agentmem.types import ForgetPlan, RecallItem
+from agentmem.types import ForgetPlan, RecallItem, Turn
 
 PROMPT = "> "
 _HELP = """\
 /why              what was recalled for the last answer, and why
+/again            answer the last question anew; the answer before is kept, as superseded
 /forget ID|TEXT   erase a memory, after showing what goes with it
 /private          remember nothing from here on; again: remember
 /sessions         earlier conversations
@@ -62,6 +63,7 @@ class _Chat:
         self._commands: Mapping[str, Callable[[str], None]] = {
             "/help": lambda _: self._say(_HELP),
             "/why": self._why,
+            "/again": self._again,
             "/forget": self._forget,
             "/private": self._private,
             "/sessions": self._sessions,
@@ -127,7 +129,13 @@ class _Chat:
             raise InputError(f"no command {name}; /help lists them, and // begins a line that is no command")
         command(rest.strip())
 
-    def _answer(self, text: str) -> None:
+    def _again(self, _rest: str) -> None:
+        last = self.agent.last
+        if last is None or last.user_turn is None:
+            raise InputError("there is no question to answer anew: ask one that is remembered")
+        self._answer(last.user_turn)
+
+    def _answer(self, text: str | Turn) -> None:
         begun = False
         try:
             with closing(self.agent.stream(text)) as pieces:

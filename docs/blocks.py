@@ -23,6 +23,7 @@ PAGES = (
     "README.md",
     "docs/tutorial.md",
     "docs/howto.md",
+    "docs/howto/chat.md",
     "docs/recall.md",
     "docs/thinking.md",
     "docs/reference/settings.md",

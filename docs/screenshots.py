@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from textual.pilot import Pilot
+from textual.widgets import Static, Tree
 
 from agentmem.agent import choose_model
 from agentmem.config import Settings
@@ -35,6 +36,20 @@ HERE = Path(__file__).parent
 CONVERSATION = HERE.parent / "examples" / "data" / "mara.jsonl"
 NAMESPACE = ("mara",)
 QUESTIONS = ("What is Elin allergic to?", "Which degrees does the kiln in the cannery need?")
+THOUGHTS = (
+    ("Elin is allergic to peanuts.", "allergic to peanuts", None),
+    ("Jonas lives in Bergen with his daughter Elin.", "Jonas lives Bergen", None),
+    ("Mara has a cat, Pepper.", "cat Pepper tabby", None),
+    ("The kiln needs 1222 degrees for the glaze.", "kiln reached 1222", None),
+    ("Mara's studio is in the old cannery, Pier Road 8, from May.", "moving studio cannery", None),
+    (
+        "The new kiln needs 1210 degrees for the glaze.",
+        "kiln cannery 1210",
+        "The kiln needs 1222 degrees for the glaze.",
+    ),
+    ("Elin's birthday is the 2nd of June.", "Elin birthday June", None),
+)
+"""What is thought, words of the turn that says so, and what it supersedes."""
 START = datetime(2026, 6, 8, 9, 30, tzinfo=UTC)
 TICKS = count()
 NO_SERVER = "http://localhost:9/v1"
@@ -47,10 +62,19 @@ def main() -> None:
         settings = Settings(store=f"{folder}/memory.db", namespace=NAMESPACE)
         with Memory(settings.store, settings=settings, clock=_clock) as memory:
             memory.observe_many(read_turns(CONVERSATION), namespace=NAMESPACE)
+            _think(memory)
             memory.flush()
             chosen = choose_model(settings, local=NO_SERVER)
             app = make_app(memory, namespace=NAMESPACE, chosen=chosen, settings=settings, clock=_clock)
             asyncio.run(_pictures(app))
+
+
+def _think(memory: Memory) -> None:
+    """Thoughts as they would have been drawn from the conversation, one of them superseded."""
+    for text, words, replaced in THOUGHTS:
+        source = memory.find_turns(words, namespace=NAMESPACE)[-1]
+        old = next((t.id for t in memory.thoughts(namespace=NAMESPACE) if t.text == replaced), None)
+        memory.insert(text, namespace=NAMESPACE, sources=[source.id], supersedes=old)
 
 
 def _clock() -> datetime:
@@ -67,6 +91,23 @@ async def _pictures(app: ChatApp) -> None:
         await pilot.press("f")
         await _until(pilot, lambda: bool(app.screen.query("#forget:enabled")))
         _keep(app, "forget")
+        await pilot.press("escape", "f9")
+        await _until(pilot, lambda: bool(app.screen.query("#count")) and "thoughts" in _count(app))
+        await pilot.press("o")
+        await pilot.pause(0.5)
+        _keep(app, "memory")
+        await pilot.press("2")
+        await _until(pilot, lambda: bool(app.screen.query(Tree)) and "sessions" in _count(app))
+        await pilot.press("down", "down", "enter")
+        await pilot.pause(0.5)
+        await pilot.press("down", "enter")
+        await pilot.pause(1)
+        _keep(app, "timeline")
+
+
+def _count(app: ChatApp) -> str:
+    """What a page says below its list, once that is read."""
+    return str(app.screen.query_one("#count", Static).render())
 
 
 async def _ask(pilot: Pilot[None], question: str) -> None:
@@ -77,6 +118,8 @@ async def _ask(pilot: Pilot[None], question: str) -> None:
     await _until(pilot, lambda: len(app.screen.query(Answer)) > shown)
     answer = app.screen.query(Answer).last()
     await _until(pilot, lambda: answer.note.endswith("recalled"))
+    assert isinstance(app, ChatApp)
+    await _until(pilot, lambda: not app.conversation.waiting())
     bar = app.screen.query_one(StatusBar)
     await _until(pilot, lambda: bar.embedder == "ready" and not bar.waiting)
     await pilot.pause(0.5)

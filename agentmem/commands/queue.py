@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -35,6 +36,9 @@ def list_jobs(call: Call, parked: bool) -> None:
         found = memory.jobs(namespace=call.namespace, state="parked" if parked else None)
     if call.as_json:
         print_json({"jobs": found})
+        return
+    if not found and sys.stdout.isatty():
+        say("nothing waits")
         return
     rows = (
         (short_id(job.id), minute(job.recorded_at), job.state, job.task, _target(job), job.reason or "")

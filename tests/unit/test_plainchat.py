@@ -231,3 +231,13 @@ def test_in_a_pipe_the_model_cannot_have_anything_erased(memory: Memory) -> None
     run_plain(agent, io.StringIO("Get rid of that ship.\ny\n"), io.StringIO())
     assert memory.get_turn(turn.id, namespace=NS) == turn
     assert model.requests[2][-1].text == "y", "the next line is the next thing said"
+
+
+def test_again_answers_the_last_question_anew_and_keeps_the_former_answer(memory: Memory) -> None:
+    code, said, _ = chat(memory, "/again", "Which colour?", "/again", script=["Red.", "Blue."])
+    assert "error: there is no question to answer anew" in said
+    assert said.endswith("Red.\nBlue.\n")
+    assert code != 0
+    assert [(turn.text, turn.status) for turn in memory.turns(namespace=NS)] == [
+        ("Which colour?", "complete"), ("Red.", "superseded"), ("Blue.", "complete"),
+    ]  # fmt: skip

@@ -40,11 +40,11 @@ class ChatApp(App[None]):
 
     def __init__(self, conversation: Conversation) -> None:
         super().__init__()
-        self._conversation = conversation
+        self.conversation = conversation
         self.register_theme(HIGH_CONTRAST)
 
     def get_default_screen(self) -> Screen[None]:
-        return ChatScreen(self._conversation)
+        return ChatScreen(self.conversation)
 
     def on_mount(self) -> None:
         if sys.platform != "win32":

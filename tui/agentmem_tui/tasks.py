@@ -45,7 +45,8 @@ async def _telling(widget: Widget, work: Callable[[], Coroutine[Any, Any, None]]
     try:
         await work()
     except Exception as error:
-        tell(widget, error)
+        if widget.is_running:  # else the app is being left, and its widgets are gone
+            tell(widget, error)
 
 
 def tell(widget: Widget, error: Exception) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from time import monotonic
+from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -112,12 +112,14 @@ class AskingScreen(Screen[None]):
             await self._loading.wait()  # it clears the transcript
         said, answer = await self._put(question)
         self._erased.clear()
-        before, begun = self._conversation.last(), monotonic()
+        before, begun = self._conversation.last(), self._conversation.now()
         self._coming = answer
         self._streaming = asyncio.create_task(self._stream(question, answer))
         note = await self._outcome(self._streaming)
+        if not self.is_running:
+            return
         done = self._conversation.last()
-        await self._settle(said, answer, None if done is before else done, [note, _measured(answer, begun)])
+        await self._settle(said, answer, None if done is before else done, [note, self._measured(answer, begun)])
         if said.turn_id is None and note and not self._conversation.private:
             self.query_one(Prompt).put_back(question.text)
         if note == _FAILED and (question.again or question.instead_of):
@@ -152,14 +154,18 @@ class AskingScreen(Screen[None]):
             async for piece in pieces:
                 answer.add(piece)
 
+    def _measured(self, answer: Answer, begun: datetime) -> str:
+        """How long an answer took, and about how many tokens it has: servers differ in whether they count them."""
+        seconds = (self._conversation.now() - begun).total_seconds()
+        counted = answer.text and not answer.quoting
+        return f"{seconds:.1f} s · about {count_tokens(answer.text)} tokens" if counted else f"{seconds:.1f} s"
+
     def _show_step(self, step: ToolStep) -> None:
         if self._coming is not None and self.is_running:
             self.call_later(self._coming.show_step, step)
 
     async def _settle(self, said: Said, answer: Answer, done: Done | None, notes: list[str]) -> None:
         """Tie the answer to the ledger, and show what was recalled for it."""
-        if not self.is_running:
-            return
         if done is not None:
             said.turn_id = answer.question_id = done.user_turn.id if done.user_turn else None
             answer.turn_id = done.turn.id if done.turn else None
@@ -227,10 +233,3 @@ class AskingScreen(Screen[None]):
         self._conversation.versions = not self._conversation.versions
         self._loading = self.load()
         self.notify(f"Earlier versions are {'shown' if self._conversation.versions else 'hidden'}", markup=False)
-
-
-def _measured(answer: Answer, begun: float) -> str:
-    """How long an answer took, and about how many tokens it has: servers differ in whether they count them."""
-    seconds = monotonic() - begun
-    counted = answer.text and not answer.quoting
-    return f"{seconds:.1f} s · about {count_tokens(answer.text)} tokens" if counted else f"{seconds:.1f} s"

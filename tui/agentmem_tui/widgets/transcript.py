@@ -16,7 +16,7 @@ from agentmem_tui.messages import AnswerSelected, EarlierWanted
 from agentmem_tui.widgets.answer import Answer
 from agentmem_tui.widgets.said import Said, speaker_of
 
-_MOST = 200
+_MOST = 100
 """Turns on screen at most: each costs a little with every key."""
 _NOTES = {"cancelled": "cancelled", "superseded": "superseded", "complete": ""}
 
