@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from agentmem.memory import Memory
     from agentmem.types import NewTurn
 
-FORMATS = ("auto", "locomo", "beam", "longmemeval", "jsonl", "openai")
+FORMATS = ("auto", "locomo", "beam", "longmemeval", "jsonl", "openai", "chatgpt", "claude", "markdown")
 _BATCH = 500
 
 
@@ -45,10 +45,11 @@ class Ingested:
 def ingest(call: Call, files: tuple[Path, ...], form: str, no_embed: bool) -> None:
     """Remember conversations from files or folders.
 
-    Read are LoCoMo, BEAM and LongMemEval, JSON Lines of turns, and OpenAI-style chats. What is there already is not
-    added again: stopped half-way, the same command goes on where it was.
+    Read are LoCoMo, BEAM and LongMemEval, JSON Lines of turns, OpenAI-style chats, the conversations.json that
+    ChatGPT and Claude export, and Markdown notes (of a folder only with --format markdown). What is there already is
+    not added again: stopped half-way, the same command goes on where it was.
     """
-    paths = list(_expand(files))
+    paths = list(_expand(files, form))
     with call.memory(create=True, embed=not no_embed) as memory:
         done, failed = _ingest_all(call, memory, paths, form)
         if not no_embed:
@@ -63,13 +64,14 @@ def ingest(call: Call, files: tuple[Path, ...], form: str, no_embed: bool) -> No
         raise FormatError(f"{len(failed)} of {len(paths)} files could not be read; the others are remembered")
 
 
-def _expand(files: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
+def _expand(files: Sequence[Path], form: str) -> Iterator[tuple[Path, bool]]:
     """Files, with whether they were named (not merely found in a folder)."""
     for path in files:
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix in {".json", ".jsonl", ".ndjson"})
+            suffixes = (".md", ".markdown") if form == "markdown" else (".json", ".jsonl", ".ndjson")
+            found = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in suffixes)
             if not found:
-                raise InputError(f"no .json or .jsonl file in {path}")
+                raise InputError(f"no {suffixes[0]} or {suffixes[1]} file in {path}")
             yield from ((p, False) for p in found)
         elif path.exists():
             yield path, True

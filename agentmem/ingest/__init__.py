@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from agentmem.errors import FormatError
-from agentmem.ingest import beam, chat, locomo, longmemeval
+from agentmem.ingest import beam, chat, exports, locomo, longmemeval, notes
 from agentmem.ingest.reading import Node, is_lines, lines, whole
 from agentmem.types import NewTurn
 
@@ -22,6 +22,9 @@ _READERS: dict[str, Callable[[Path], Iterator[NewTurn]]] = {
     "longmemeval": lambda path: longmemeval.turns(whole(path)),
     "jsonl": lambda path: chat.plain_turns(lines(path), path),
     "openai": lambda path: chat.openai_turns(chat.conversations(path), path),
+    "chatgpt": lambda path: exports.chatgpt_turns(whole(path)),
+    "claude": lambda path: exports.claude_turns(whole(path)),
+    "markdown": notes.turns,
 }
 FORMATS = tuple(_READERS)
 
@@ -42,6 +45,8 @@ def read_turns(path: str | Path, format: str = "auto") -> Iterator[NewTurn]:
 def detect_format(path: str | Path) -> str:
     """One of `FORMATS`, by what stands in the file. Raises FormatError where it is none of them."""
     path = Path(path)
+    if path.suffix.lower() in notes.SUFFIXES:
+        return "markdown"
     if is_lines(path):
         first = next(lines(path))
         return (
@@ -62,6 +67,8 @@ def _shape(first: Node, *, within_list: bool) -> str | None:
         return "beam"
     if "messages" in keys:
         return "openai"
+    if "mapping" in keys or "chat_messages" in keys:
+        return "chatgpt" if "mapping" in keys else "claude"
     if "role" in keys:
         return "openai" if within_list else "jsonl"
     return None
@@ -69,5 +76,8 @@ def _shape(first: Node, *, within_list: bool) -> str | None:
 
 def _known(format: str | None, node: Node) -> str:
     if format is None:
-        raise node.fail("a LoCoMo, BEAM or LongMemEval conversation, JSON Lines of turns, or an OpenAI-style chat list")
+        raise node.fail(
+            "a LoCoMo, BEAM or LongMemEval conversation, JSON Lines of turns, an OpenAI-style chat list,"
+            " or an export of ChatGPT's or Claude's"
+        )
     return format

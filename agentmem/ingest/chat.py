@@ -30,7 +30,7 @@ from agentmem.ingest.reading import Node, is_lines, lines, whole
 from agentmem.ingest.times import Time, read_time
 from agentmem.types import NewTurn, Part, Precision, Role, TurnStatus
 
-_ROLES: dict[str, Role] = {
+ROLES: dict[str, Role] = {
     **{role: role for role in get_args(Role)},
     "human": "user",
     "ai": "assistant",
@@ -59,7 +59,7 @@ _READ = frozenset(
 
 
 def read_role(node: Node) -> Role:
-    role = _ROLES.get(node.string())
+    role = ROLES.get(node.string())
     if role is None:
         raise node.fail(f"a role ({', '.join(get_args(Role))})")
     return role

@@ -81,6 +81,10 @@ def whole(path: Path) -> Node:
     return Node(_parse(_text(data, path, 0, 1), str(path), 1), str(path))
 
 
+def text_of_file(path: Path) -> str:
+    return _text(_bytes(path), path, 0, 1)
+
+
 def lines(path: Path) -> Iterator[Node]:
     """The JSON value on each line, blank lines passed over; at least one. Read as it goes: the file may be large."""
     offset, found = 0, False
