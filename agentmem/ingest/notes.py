@@ -1,9 +1,9 @@
 """Markdown notes: each section is a turn of the user's, the file a session.
 
 A section begins at a heading and holds what stands above the next; the headings above it are in the metadata
-(`headings`). A file that is named for a day (2024-05-31.md), and a heading that begins with one, dates what follows. The
-lines between two `---` at the top (front matter) are passed over. A section's external id comes from its headings and
-its own text, so that a note that grew adds only what is new.
+(`headings`). A file that is named for a day (2024-05-31.md), and a heading that begins with one, dates what follows.
+The lines between two `---` at the top (front matter) are passed over. A section's external id comes from its headings
+and its own text, so that a note that grew adds only what is new.
 """
 
 from __future__ import annotations
