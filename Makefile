@@ -13,7 +13,7 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install -qq -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: help chat test test-crash test-vllm demo lint format types bench bench-peers closed-world docs constraints check-constraints clean
+.PHONY: help chat test test-crash test-vllm demo lint format types bench bench-peers bench-retention closed-world docs constraints check-constraints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
@@ -47,6 +47,9 @@ bench: $(VENV)/.base ## the figures that agentmem promises, on this machine (ARG
 
 bench-peers: $(VENV)/.base $(PEERS)/.done ## agentmem beside other memories and vector stores (ARGS="--data FOLDER --json")
 	@$(RUN) -m benchmarks.peers --python $(PEERS)/bin/python $(ARGS)
+
+bench-retention: $(VENV)/.dev ## forgetting curves of consolidation, strategy by strategy, one core (ARGS="from-base sequential --cycles 4")
+	@$(RUN) benchmarks/retention.py $(ARGS)
 
 closed-world: $(VENV)/.base ## train the tiny model of the tests anew into build/closed-world, one core, an hour or so (goes on if stopped)
 	@$(RUN) -m agentmem.testing.closed_world.train build/closed-world $(ARGS)

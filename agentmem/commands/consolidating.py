@@ -37,7 +37,7 @@ _FAILED = 1
 @click.option("--model", metavar="NAME", help="The base model's name on the server.")
 @click.option("--base-url", metavar="URL", help="The vLLM that is to serve the adapter.")
 @click.option(
-    "--writer", type=click.Choice(("auto", "templates", "closed-world")), default="auto", help="Who words it."
+    "--writer", type=click.Choice(("auto", "model", "templates", "closed-world")), default="auto", help="Who words it."
 )
 @click.option("--strategy", metavar="NAME", default="from-base", show_default=True, help="How it goes on learning.")
 @click.option("--rank", type=int, help="Of the adapter: 8, 16, 32, 64, 128 or 256.")
@@ -89,13 +89,27 @@ def _plan(
     given = {name: value for name, value in how.items() if value is not None and name != "threads"}
     return Plan(
         base=base,
-        writer=_writer("closed world" if tiny else "templates"),
+        writer=_chosen_writer(call, "closed world" if tiny else writer, place),
         recipe=replace(CLOSED_WORLD if tiny else Recipe(), **given),
         rules=Rules() if settled is None else Rules(settled=settled),
         thresholds=thresholds_of(call.settings),
         control=control,
         threads=how.get("threads") or 0,
     )
+
+
+def _chosen_writer(call: Call, name: str, place: Place | None) -> Writer:
+    """The served model where there is one, unless another is named."""
+    if name in ("auto", "model") and place is not None:
+        from agentmem.consolidation.modelwriter import ModelWriter
+        from agentmem.models.select import choose_model
+
+        model = choose_model(call.settings).model
+        if model is not None:
+            return ModelWriter(model)
+    if name == "model":
+        raise InputError("no model server answers that could word the thoughts: name one with --base-url")
+    return _writer(name)
 
 
 def _base(call: Call, place: Place | None) -> str:

@@ -1,7 +1,8 @@
 """Consolidation: what was remembered, distilled into LoRA weights, judged, served beside the text, and forgettable.
 
     selection    which thoughts are worth learning, and why others are not
-    writing      who words a thought as questions and answers: templates, the served model, the closed world
+    writing      who words a thought as questions and answers: templates, the closed world
+    modelwriter  the served model as such a one
     curriculum   examples to train on and items to be judged by, on disk with a digest
     replay       how often an earlier thought is rehearsed
     encoding     conversations as token ids

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from agentmem.consolidation.recipe import Recipe, as_values
 from agentmem.consolidation.selection import Rules, Selection, select
 from agentmem.consolidation.service import retire, switch
 from agentmem.consolidation.writing import Writer
-from agentmem.errors import ConflictError, ModelError, SettingsError
+from agentmem.errors import ConflictError, InputError, ModelError, SettingsError
 from agentmem.ids import new_id
 from agentmem.interfaces import Backend, Reader
 from agentmem.models.select import Place
@@ -85,6 +86,7 @@ def consolidate(
     Raises InputError where nothing is to be learned, ConflictError where another cycle is running, ModelError where the
     base cannot be trained or served. Whatever fails, what served before goes on serving.
     """
+    _require_extra()
     root = adapters.root_of(settings, namespace)
     base = adapters.base_digest(plan.base)
     with _alone(root):
@@ -102,6 +104,13 @@ def consolidate(
         with backend.read() as reader:
             final = lineage.find_adapter(reader, adapter.id, namespace=namespace)
     return Outcome(final, selection, judgement, control)
+
+
+def _require_extra() -> None:
+    """Raises InputError where what trains is not installed."""
+    missing = [name for name in ("peft", "accelerate") if find_spec(name) is None]
+    if missing:
+        raise InputError(f"{missing[0]} is not installed, which trains adapters: pip install 'agentmem[lora]'")
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from torch.nn.functional import cross_entropy, log_softmax
+from torch.nn.functional import log_softmax
 
 from agentmem.consolidation import strategies
 from agentmem.consolidation.curriculum import Curriculum, Example
@@ -124,17 +124,17 @@ def _taught(logits: torch.Tensor, row: Row, top: int) -> tuple[torch.Tensor, tor
 
 def loss_of(logits: torch.Tensor, some: Sequence[Lesson], recipe: Recipe) -> torch.Tensor:
     """Summed over the tokens of the answers; logits of shape (rows, width, vocabulary)."""
-    total = logits.new_zeros(())
-    for found, lesson in zip(logits, some, strict=True):
-        row = lesson.row
-        said = found[row.start - 1 : len(row.ids) - 1].float()
-        plain = cross_entropy(said, torch.tensor(row.answer, device=said.device), reduction="sum")
-        if lesson.targets is None:
-            total = total + plain
-            continue
-        values, ids = (part.to(said.device) for part in lesson.targets)
-        learned = log_softmax(said, -1).gather(-1, ids)
-        total = total + (values.exp() * (values - learned)).sum() + recipe.plain * plain
+    rows = [n for n, lesson in enumerate(some) for _ in lesson.row.answer]
+    places = [p for lesson in some for p in range(lesson.row.start - 1, len(lesson.row.ids) - 1)]
+    said = log_softmax(logits[rows, places].float(), -1)
+    answers = torch.tensor([token for lesson in some for token in lesson.row.answer], device=said.device)
+    plain = -said.gather(-1, answers.unsqueeze(-1)).squeeze(-1)
+    taught = torch.tensor([some[n].targets is not None for n in rows], device=said.device)
+    total = torch.where(taught, recipe.plain, 1.0).mul(plain).sum()
+    targets = [lesson.targets for lesson in some if lesson.targets is not None]
+    if targets:
+        values, ids = (torch.cat(parts).to(said.device) for parts in zip(*targets, strict=True))
+        total = total + (values.exp() * (values - said[taught].gather(-1, ids))).sum()
     return total
 
 
@@ -182,7 +182,7 @@ class Training:
         self.weights = strategies.names_of(self.model)
         self.strategy.begin(self.weights)
         moving = [weight for weight in self.weights.values() if weight.requires_grad]
-        self.optimiser = torch.optim.AdamW(moving, lr=self.recipe.rate, weight_decay=0.0)
+        self.optimiser = torch.optim.AdamW(moving, lr=self.recipe.rate, weight_decay=0.0, fused=True)
 
     def rate(self, step: int) -> float:
         """Warm-up, then a cosine down to zero."""

@@ -83,6 +83,12 @@ def test_without_a_base_it_says_how_to_name_one(settings: Settings) -> None:
     assert "is not on this machine" in run(settings, "consolidate", "--base", "/nosuch/model").stderr
 
 
+@pytest.mark.usefixtures("store")
+def test_without_the_extra_it_says_what_to_install(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentmem.consolidation.cycle.find_spec", lambda _name: None)
+    assert "pip install 'agentmem[lora]'" in run(settings, "consolidate", "--base", BASE).stderr
+
+
 def test_adapters_are_listed_shown_and_turned_off(settings: Settings, store: Memory) -> None:
     assert "no adapter yet" in run(settings, "adapters").stdout
     (thought,) = remember(store, facts(1, 1))
