@@ -9,6 +9,7 @@ import click
 
 from agentmem.commands.common import Call, common, json_option
 from agentmem.commands.output import as_json, print_json, say, table
+from agentmem.display import without_password
 from agentmem.namespaces import format_namespace
 
 if TYPE_CHECKING:
@@ -72,7 +73,9 @@ def show_settings(call: Call) -> None:
 
 
 def _shown(value: Any) -> Any:
-    """A secret as asterisks."""
+    """A secret as asterisks, and a password in a URL too."""
+    if isinstance(value, str):
+        return without_password(value)
     return str(value) if hasattr(value, "get_secret_value") else value
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from agentmem import logs
+from agentmem.display import without_password
 from agentmem.errors import InputError
 from agentmem.logs import LOGGER
 
@@ -53,7 +54,7 @@ class Call:
         from agentmem.memory import Memory
 
         settings = self.settings
-        LOGGER.info("opening %s for namespace %s", settings.store, "/".join(self.namespace))
+        LOGGER.info("opening %s for namespace %s", without_password(settings.store), "/".join(self.namespace))
         embedder = settings.embedder if embed else None
         memory = Memory(settings.store, embedder=embedder, settings=settings, create=create)
         if create and settings.retention_days is not None:

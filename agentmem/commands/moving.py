@@ -9,6 +9,7 @@ import click
 from agentmem.commands.common import Call, common, json_option
 from agentmem.commands.output import as_json, print_json, say
 from agentmem.commands.progress import progress
+from agentmem.display import without_password
 
 
 @click.command()
@@ -33,7 +34,7 @@ def move(call: Call, source: str, target: str) -> None:
         moved = moving.move(old, new, report)
         url = new.url
     if call.as_json:
-        print_json({"from": source, "to": url, **as_json(moved)})
+        print_json({"from": without_password(source), "to": url, **as_json(moved)})
         return
     counts = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in moved.counts.items())
     say(f"moved to {url}: {counts or 'nothing'}; both stores have the digest {moved.digest[:16]}")

@@ -11,6 +11,7 @@ import click
 from agentmem.commands.common import Call, common, consent, json_option, unembedded, yes_option
 from agentmem.commands.output import as_json, print_json, say, table
 from agentmem.commands.progress import progress
+from agentmem.display import without_password
 from agentmem.errors import InputError
 from agentmem.namespaces import format_namespace
 
@@ -159,7 +160,7 @@ def _store_file(url: str) -> Path:
     from agentmem.plugins import scheme_of
 
     if scheme_of(url) != "sqlite":
-        raise InputError(f"{url} is no file to restore: use its own server's means")
+        raise InputError(f"{without_password(url)} is no file to restore: use its own server's means")
     return Path(url.removeprefix("sqlite:///"))
 
 

@@ -370,6 +370,14 @@ def test_settings_show_tells_where_they_come_from(run: Run, monkeypatch: pytest.
     assert "sesame" not in result.stdout
 
 
+def test_a_password_in_a_stores_url_is_not_shown(run: Run) -> None:
+    for url in ("postgresql://ada:sesame@127.0.0.1:1/d", "postgresql://127.0.0.1:1/d?user=ada&password=sesame"):
+        shown = run("--store", url, "settings", "show", "--json")
+        assert ok(shown)["settings"]["store"]["value"].count("***") == 1
+        for result in (shown, run("--store", url, "restore", __file__, "--yes"), run("--store", url, "-v", "stats")):
+            assert "sesame" not in result.output + result.stderr
+
+
 def test_a_group_alone_lists(run: Run, chat_file: Path) -> None:
     ok(run("ingest", chat_file, "--no-embed", "--json"))
     add(run, "Maya likes tea.")

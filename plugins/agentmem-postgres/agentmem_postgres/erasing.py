@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from agentmem.backends.records import LOGGED
 from agentmem.backends.rows import TABLES
+from agentmem.errors import StoreReadOnlyError
 from agentmem_postgres.connection import Connection
 from agentmem_postgres.reader import ERASE_MARK
 
@@ -46,12 +47,14 @@ def _short(transaction: str) -> str:
 
 
 def _vacuum(db: Connection, statement: str) -> bool:
-    """Whether it was done: who does not own a table is only warned."""
+    """Whether it was done: who does not own a table is only warned, and on a standby nobody may."""
     warnings: list[str] = []
     handler = lambda notice: warnings.append(notice.sqlstate or "")  # noqa: E731
     db.raw.add_notice_handler(handler)
     try:
         db.run(statement)
+    except StoreReadOnlyError:
+        return False
     finally:
         db.raw.remove_notice_handler(handler)
     return not warnings
