@@ -265,15 +265,20 @@ def _chunks_of(reader: Reader, turn_ids: Sequence[str], namespace: Namespace) ->
     seqs: dict[str, list[int]] = defaultdict(list)
     for turn in reader.get("turn", turn_ids, namespace=namespace):
         seqs[turn.session].append(turn.seq)
+    return [chunk for session, places in seqs.items() for chunk in _holding(reader, session, places, namespace)]
+
+
+def _holding(reader: Reader, session: str, places: Iterable[int], namespace: Namespace) -> list[Chunk]:
+    """The chunks of a session that hold one of these places, each sought by itself: there may be very many others.
+    Chunks do not overlap."""
     held: list[Chunk] = []
-    for session, places in seqs.items():
-        chunks = reader.select("chunk", namespace=namespace, where={"session": session}, order="first_seq")
-        held += [c for c in chunks if any(_holds(c, seq) for seq in places)]
-    return held
-
-
-def _holds(chunk: Chunk, seq: int) -> bool:
-    return chunk.first_seq <= seq and (chunk.last_seq is None or seq <= chunk.last_seq)
+    for seq in sorted(places, reverse=True):
+        if held and held[-1].first_seq <= seq:
+            continue
+        where = {"session": session, "first_seq": range(seq + 1)}
+        found = reader.select("chunk", namespace=namespace, where=where, order="first_seq", descending=True, limit=1)
+        held += [chunk for chunk in found if chunk.last_seq is None or seq <= chunk.last_seq]
+    return held[::-1]
 
 
 def carry_out(

@@ -89,6 +89,12 @@ def _adapters(db: Database) -> None:
     )
 
 
+@steps(name="004_open_chunks")
+def _open_chunks(db: Database) -> None:
+    # A new session asks which chunks are open: few of very many.
+    db.conn.execute("CREATE INDEX chunks_open ON chunks (ns) WHERE last_seq IS NULL")
+
+
 def apply(connection: sqlite3.Connection, *, application_id: int, version: int) -> None:
     """Run the steps that are missing, in one transaction: a kill leaves either all of them or none.
 

@@ -36,7 +36,7 @@ from agentmem.interfaces import Abilities
 from agentmem.types import Job, Namespace
 
 APPLICATION_ID = 0x61676D6D  # "agmm"
-VERSION = 3
+VERSION = 4
 """Number of migrations; kept as the file's user_version."""
 
 _PAGE_BYTES = 4096

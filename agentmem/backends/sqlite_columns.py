@@ -48,6 +48,8 @@ def term(column: str, condition: Any) -> tuple[str, list[Any]]:
         bounds = [(">=", condition.start), ("<", condition.stop)]
         ends = [(f"{column} {sign} ?", to_column(bound)) for sign, bound in bounds if bound is not None]
         return " AND ".join([f"{column} IS NOT NULL", *(term for term, _ in ends)]), [bound for _, bound in ends]
+    if condition is None:
+        return f"{column} IS NULL", []
     if not isinstance(condition, tuple | list | set | frozenset):
         return f"{column} IS ?", [to_column(condition)]
     plain = [to_column(value) for value in condition if value is not None]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from agentmem.errors import (
     StoreMissingError,
     StoreVersionError,
 )
+from agentmem.memory import Memory
 from agentmem.testing.conformance_base import add, ids, snapshot
 from agentmem.testing.conformance_files import bytes_on_disk
 from agentmem.testing.samples import NS, new_chunk, new_job, new_thought, new_turn
@@ -524,18 +526,38 @@ def test_opening_a_store_that_is_up_to_date_imports_nothing_heavy(path: Path) ->
     assert done.stdout.strip() == "[]"
 
 
+@contextmanager
+def planned(backend: SqliteBackend, table: str) -> Iterator[list[str]]:
+    """How SQLite goes about what is asked of a table inside; filled at the end."""
+    plans: list[str] = []
+    said: list[str] = []
+    raw = backend._handle().connection.raw
+    raw.set_trace_callback(said.append)
+    yield plans
+    raw.set_trace_callback(None)
+    asked = [sql for sql in said if f"FROM {table}" in sql]
+    plans += [raw.execute(f"EXPLAIN QUERY PLAN {sql}").fetchone()[-1] for sql in asked]
+
+
 def test_edges_are_found_by_their_ends_and_not_by_reading_all(backend: SqliteBackend) -> None:
     turns = [new_turn(str(n)) for n in range(3)]
     add(backend, *turns)
-    said: list[str] = []
-    with backend.write() as writer:
-        raw = backend._handle().connection.raw
-        raw.set_trace_callback(said.append)
+    with planned(backend, "edges") as plans, backend.write() as writer:
         writer.link([Edge("turn", turns[0].id, "turn", turns[1].id, "recalled")], namespace=NS)
         assert writer.edges(namespace=NS, parents=[turns[1].id]) == writer.edges(namespace=NS, children=[turns[0].id])
         writer.remove("turn", [turns[2].id], namespace=NS)
-        raw.set_trace_callback(None)
-        asked = [sql for sql in said if "edges" in sql and not sql.startswith("INSERT")]
-        plans = [raw.execute(f"EXPLAIN QUERY PLAN {sql}").fetchone()[-1] for sql in asked]
     assert len(plans) == 4
     assert all("child=?" in plan or "parent=?" in plan for plan in plans), plans
+
+
+def test_a_new_session_and_a_forget_do_not_read_all_chunks(path: Path) -> None:
+    with Memory(path, embedder=None) as memory:
+        backend = memory.backend
+        assert isinstance(backend, SqliteBackend)
+        turns = [memory.observe("user", str(n), namespace=NS, session="long") for n in range(20)]
+        with planned(backend, "chunks") as plans:
+            memory.observe("user", "hello", namespace=NS, session="another")
+            memory.forget([turns[3].id, turns[4].id, turns[17].id], namespace=NS)
+        assert any("chunks_open" in plan for plan in plans)
+        assert all("chunks_open" in plan or "session=?" in plan or " (ns=? AND id=?)" in plan for plan in plans), plans
+        assert [chunk.last_seq for chunk in memory.chunks(namespace=NS, session="long")] == [7, 15, 19]
