@@ -231,6 +231,8 @@ class Fused:
 
     def place(self, doc: int) -> int:
         """Where a candidate is in the arrays."""
+        if doc < len(self.docs) and self.docs[doc] == doc:  # where all are scored
+            return doc
         return int(np.searchsorted(self.docs, doc))
 
     def signals(self, doc: int) -> tuple[Signal, ...]:
