@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice, repeat
 from typing import Any, Protocol
 
+from agentmem.backends import sql_snapshots
 from agentmem.backends.records import KIND_OF, LOGGED, NULLABLE, matches, require_field, sort_key
 from agentmem.backends.rows import COLUMNS, TABLES, DecodeTexts, Term, conditions, in_groups, to_records, to_time
 from agentmem.digests import digest, identity_digest
 from agentmem.errors import StoreForeignError
-from agentmem.interfaces import Where
+from agentmem.interfaces import Basis, Where
 from agentmem.namespaces import check_namespace
 from agentmem.types import Change, Edge, Kind, Namespace, Record, SessionInfo, Thought, Turn
 
@@ -258,6 +259,54 @@ class SqlWriter(SqlReader):
     def _edge_row(self, edge: Edge) -> tuple[Any, ...]:
         encode = self.dialect.encode
         return edge.child_kind, encode(edge.child), edge.parent_kind, encode(edge.parent), edge.relation
+
+    @abstractmethod
+    def _store_snapshot(self, ns: int, basis: Basis, data: bytes) -> int:
+        """Keep a snapshot; return its number."""
+
+    @abstractmethod
+    def _erase_snapshots(self, numbers: Iterable[int]) -> None: ...
+
+    def put_snapshot(
+        self,
+        basis: Basis,
+        data: bytes,
+        *,
+        covers: Mapping[Kind, Sequence[str]],
+        seen: int,
+        namespace: Namespace,
+        instead: bool = False,
+    ) -> bool:
+        if self._disturbed(basis, covers, seen, namespace):
+            return False
+        ns = self._ns(namespace)
+        ids = {kind: list(map(self.dialect.encode, names)) for kind, names in covers.items()}
+        ranges = sql_snapshots.ranges_of(self._db, ns, ids)
+        others = sql_snapshots.meeting(self._db, ns, basis, ranges)
+        if not ranges or (others and not instead):
+            return False
+        self._erase_snapshots(others)
+        number = self._store_snapshot(ns, basis, data)
+        rows = [(number, *bounds) for bounds in ranges]
+        self._db.many("INSERT INTO snapshot_ranges (snapshot, kind, first, last) VALUES (?, ?, ?, ?)", rows)
+        return True
+
+    def _disturbed(self, basis: Basis, covers: Mapping[Kind, Sequence[str]], seen: int, namespace: Namespace) -> bool:
+        """Whether what a snapshot was made from may have changed after the change `seen`."""
+        try:
+            missed = self.changes(namespace=namespace, after=seen)
+        except KeyError:
+            return True
+        ops = {"remove"} if basis == "text" else {"remove", "vector"}
+        touched = {(change.kind, change.id) for change in missed if change.op in ops}
+        return any((kind, id) in touched for kind, ids in covers.items() for id in ids)
+
+    def _drop_covering(self, ns: int, kind: Kind, rows: Iterable[int], basis: Basis | None = None) -> None:
+        """Erase the snapshots that cover a row, with `basis` only those made from that."""
+        self._erase_snapshots(sql_snapshots.covering(self._db, ns, kind, rows, basis))
+
+    def drop_snapshots(self, numbers: Iterable[int], *, namespace: Namespace) -> None:
+        self._erase_snapshots(set(sql_snapshots.numbers(self._db, self._ns(namespace))) & set(numbers))
 
     def changes(self, *, namespace: Namespace, after: int) -> list[Change]:
         self.flush()

@@ -19,8 +19,9 @@ from typing import Any
 
 from agentmem.backends.records import KINDS, LOGGED
 from agentmem.backends.rows import COLUMNS, TABLES, in_groups, to_records
+from agentmem.backends.sql_snapshots import among
 from agentmem.backends.sqlite_check import damage, disagreement
-from agentmem.backends.sqlite_columns import among, from_texts, to_column
+from agentmem.backends.sqlite_columns import from_texts, to_column
 from agentmem.backends.sqlite_connection import Connection
 from agentmem.backends.sqlite_files import check_location, check_sqlite, sizes, sync_directory, sync_file, translated
 from agentmem.backends.sqlite_records import ERASE_MARK, RECLAIM_MARK, SqliteReader, SqliteWriter

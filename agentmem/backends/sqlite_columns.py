@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from agentmem.backends.rows import MOST, from_time, plain_values
+from agentmem.backends.sql_snapshots import among
 from agentmem.types import Kind, Record
 
 
@@ -36,10 +36,6 @@ def from_texts(values: list[Any]) -> list[Any]:
 
 def to_row(kind: Kind, record: Record) -> list[Any]:
     return [*map(to_column, plain_values[kind](record))]
-
-
-def among(column: str, values: Sequence[Any]) -> str:
-    return f"{column} IN ({','.join('?' * len(values))})"
 
 
 def term(column: str, condition: Any) -> tuple[str, list[Any]]:

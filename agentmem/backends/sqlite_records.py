@@ -6,7 +6,7 @@ Content and vectors are never deleted but overwritten in place with zeros of the
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from operator import itemgetter
 from typing import Any
@@ -23,8 +23,9 @@ from agentmem.backends.records import (
 )
 from agentmem.backends.rows import COLUMNS, DIGEST, TABLES, in_groups
 from agentmem.backends.sql import EDGE, Dialect, SqlReader, SqlWriter, name_of
+from agentmem.backends.sql_snapshots import among, numbers
 from agentmem.backends.sqlite_bulk import read_columns
-from agentmem.backends.sqlite_columns import among, from_text, from_texts, term, to_column, to_row
+from agentmem.backends.sqlite_columns import from_text, from_texts, term, to_column, to_row
 from agentmem.backends.sqlite_connection import ZERO, Connection
 from agentmem.errors import ConflictError, NotFoundError, StoreForeignError
 from agentmem.interfaces import Basis, Matrix, Snapshot, Where
@@ -181,7 +182,7 @@ class SqliteWriter(SqlWriter, SqliteReader):
         n, body, old, vector = rows[0]
         new = dump_content(kind, record)
         if new != old:
-            snapshots.erase_of(self._db, ns, kind, [n])
+            self._drop_covering(ns, kind, [n])
         if kind in UNCHANGING and new != old:
             raise ConflictError(f"{kind} {record.id}: its content never changes; add a new {kind} instead")
         if new != old and vector is not None:
@@ -213,7 +214,7 @@ class SqliteWriter(SqlWriter, SqliteReader):
         self._db.many(f"UPDATE bodies SET {ZERO} WHERE id = ?", [(row[2],) for row in rows if row[2] is not None])
         self._db.many(f"UPDATE vectors SET {ZERO} WHERE id = ?", [(row[3],) for row in rows if row[3] is not None])
         self._db.many(f"DELETE FROM {table} WHERE n = ?", [(row[0],) for row in rows])
-        snapshots.erase_of(self._db, ns, kind, [row[0] for row in rows])
+        self._drop_covering(ns, kind, [row[0] for row in rows])
         self._removed_content |= kind in LOGGED and bool(rows)
         gone = [(ns, row[1], kind) for row in rows]
         self._db.many("DELETE FROM edges WHERE ns = ? AND child = ? AND child_kind = ?", gone)
@@ -236,7 +237,7 @@ class SqliteWriter(SqlWriter, SqliteReader):
             f" WHERE t.ns = ? AND {among('t.id', ids)} ORDER BY t.n",
             [self._ns(namespace), *ids],
         )
-        snapshots.erase_of(self._db, self._ns(namespace), kind, [n for _, n, _, _ in found], "vectors")
+        self._drop_covering(self._ns(namespace), kind, [n for _, n, _, _ in found], "vectors")
         first = self._append("vectors", [vectors[id].tobytes() if row is None else None for id, _, row, _ in found])
         places = [
             (place or self._overwrite("vectors", row, old, vectors[id].tobytes()), n)
@@ -246,7 +247,7 @@ class SqliteWriter(SqlWriter, SqliteReader):
         self._note(namespace, "vector", kind, [id for id, *_ in found])
 
     def clear_vectors(self, *, namespace: Namespace) -> None:
-        snapshots.erase(self._db, snapshots.numbers(self._db, self._ns(namespace), "vectors"))
+        self._erase_snapshots(numbers(self._db, self._ns(namespace), "vectors"))
         for kind in LOGGED:
             self._zero("vectors", "vector", kind, namespace)
             self._db.run(f"UPDATE {TABLES[kind]} SET vector = NULL WHERE ns = ?", [self._ns(namespace)])
@@ -255,38 +256,15 @@ class SqliteWriter(SqlWriter, SqliteReader):
         used = f"SELECT {column} FROM {TABLES[kind]} WHERE ns = ?"
         self._db.run(f"UPDATE {table} SET {ZERO} WHERE id IN ({used})", [self._ns(namespace)])
 
-    def put_snapshot(
-        self,
-        basis: Basis,
-        data: bytes,
-        *,
-        covers: Mapping[Kind, Sequence[str]],
-        seen: int,
-        namespace: Namespace,
-        instead: bool = False,
-    ) -> bool:
-        if self._disturbed(basis, covers, seen, namespace):
-            return False
-        columns = {kind: [to_column(id) for id in ids] for kind, ids in covers.items()}
-        return snapshots.put(self._db, self._ns(namespace), basis, data, columns, instead)
+    def _store_snapshot(self, ns: int, basis: Basis, data: bytes) -> int:
+        return snapshots.store(self._db, ns, basis, data)
 
-    def _disturbed(self, basis: Basis, covers: Mapping[Kind, Sequence[str]], seen: int, namespace: Namespace) -> bool:
-        """Whether what a snapshot was made from may have changed after the change `seen`."""
-        try:
-            missed = self.changes(namespace=namespace, after=seen)
-        except KeyError:
-            return True
-        ops = {"remove"} if basis == "text" else {"remove", "vector"}
-        touched = {(change.kind, change.id) for change in missed if change.op in ops}
-        return any((kind, id) in touched for kind, ids in covers.items() for id in ids)
-
-    def drop_snapshots(self, numbers: Iterable[int], *, namespace: Namespace) -> None:
-        held = set(snapshots.numbers(self._db, self._ns(namespace)))
-        snapshots.erase(self._db, held & set(numbers))
+    def _erase_snapshots(self, numbers: Iterable[int]) -> None:
+        snapshots.erase(self._db, numbers)
 
     def remove_namespace(self, *, namespace: Namespace) -> dict[str, int]:
         self.flush()
-        snapshots.erase(self._db, snapshots.numbers(self._db, self._ns(namespace)))
+        self._erase_snapshots(numbers(self._db, self._ns(namespace)))
         self._removed_content = True
         counts: dict[str, int] = {}
         for kind in KINDS:

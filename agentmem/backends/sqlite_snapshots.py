@@ -2,25 +2,17 @@
 
 A snapshot lies in parts of one size in `snapshot_data`, a table that like `bodies` only grows at its end: parts are
 zeroed where they lie, and a part that is free is overwritten by the next snapshot, so that forgetting and making anew
-does not let the file grow. Which records a snapshot was made from is kept as ranges of their row numbers: SQLite gives
-a number again only when its row was the last one, and by then every snapshot that covered it is gone.
+does not let the file grow. `sql_snapshots` says which records one covers.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
-from typing import Any
+from collections.abc import Iterable, Iterator
 
-from agentmem.backends.rows import TABLES, in_groups
-from agentmem.backends.sqlite_columns import among
 from agentmem.backends.sqlite_connection import ZERO, Connection
 from agentmem.interfaces import Basis, Snapshot
-from agentmem.types import Kind
 
 PART_BYTES = 65_536
-Ranges = list[tuple[Kind, int, int]]
 
 
 def read(db: Connection, ns: int, basis: Basis) -> Iterator[Snapshot]:
@@ -34,51 +26,12 @@ def _joined(db: Connection, number: int) -> bytes:
     return b"".join(data for (data,) in db.rows(parts, [number]))
 
 
-def put(
-    db: Connection, ns: int, basis: Basis, data: bytes, covers: Mapping[Kind, Sequence[Any]], instead: bool
-) -> bool:
-    """Keep a snapshot of records, whose ids come as columns; False where one of them is not there, or has one already
-    and this is not to be kept `instead`."""
-    ranges: Ranges = []
-    for kind, ids in covers.items():
-        found = _ranges(db, ns, kind, ids)
-        if found is None:
-            return False
-        ranges += found
-    others = {number for run in ranges for number in _meeting(db, ns, basis, run)}
-    if not ranges or (others and not instead):
-        return False
-    erase(db, others)
-    number = db.run("INSERT INTO snapshots (ns, basis, size) VALUES (?, ?, ?)", [ns, basis, len(data)]).lastrowid
-    rows = [(number, kind, first, last) for kind, first, last in ranges]
-    db.many("INSERT INTO snapshot_ranges (snapshot, kind, first, last) VALUES (?, ?, ?, ?)", rows)
+def store(db: Connection, ns: int, basis: Basis, data: bytes) -> int:
+    """Keep a snapshot; return its number."""
+    number = db.run("INSERT INTO snapshots (ns, basis, size) VALUES (?, ?, ?)", [ns, basis, len(data)]).lastrowid or 0
     places = [(number, place, part) for place, part in enumerate(_write(db, data))]
     db.many("INSERT INTO snapshot_parts (snapshot, place, part) VALUES (?, ?, ?)", places)
-    return True
-
-
-def _ranges(db: Connection, ns: int, kind: Kind, ids: Sequence[Any]) -> Ranges | None:
-    """The rows of records, as ranges that hold no other row of the namespace; None where a record is not there."""
-    groups = list(in_groups(ids))
-    found = f"SELECT n FROM {TABLES[kind]} WHERE ns = ? AND "
-    rows = {n for group in groups for (n,) in db.rows(found + among("id", group), [ns, *group])}
-    if len(rows) < sum(map(len, groups)):
-        return None
-    if not rows:
-        return []
-    # The plus sign keeps SQLite from its index of the namespace, which knows no order of rows.
-    between = f"SELECT n FROM {TABLES[kind]} WHERE +ns = ? AND n BETWEEN ? AND ? ORDER BY n"
-    near = [n for (n,) in db.rows(between, [ns, min(rows), max(rows)])]
-    runs = [list(run) for wanted, run in groupby(near, rows.__contains__) if wanted]
-    return [(kind, run[0], run[-1]) for run in runs]
-
-
-def _meeting(db: Connection, ns: int, basis: Basis, run: tuple[Kind, int, int]) -> set[int]:
-    """The snapshots that cover one of these rows."""
-    held = "SELECT id FROM snapshots JOIN snapshot_ranges ON snapshot = id WHERE ns = ? AND basis = ?"
-    kind, first, last = run
-    found = db.rows(f"{held} AND kind = ? AND first <= ? AND last >= ?", [ns, basis, kind, last, first])
-    return {number for (number,) in found}
+    return number
 
 
 def _write(db: Connection, data: bytes) -> Iterator[int]:
@@ -100,27 +53,3 @@ def erase(db: Connection, numbers: Iterable[int]) -> None:
     db.many(f"UPDATE snapshot_data SET {ZERO} WHERE id IN (SELECT part FROM snapshot_parts WHERE snapshot = ?)", gone)
     for table, column in (("snapshot_parts", "snapshot"), ("snapshot_ranges", "snapshot"), ("snapshots", "id")):
         db.many(f"DELETE FROM {table} WHERE {column} = ?", gone)
-
-
-def erase_of(db: Connection, ns: int, kind: Kind, rows: Iterable[int], basis: Basis | None = None) -> None:
-    """Erase the snapshots that cover a row, with `basis` only those made from that."""
-    held = numbers(db, ns, basis)
-    if not held:
-        return
-    of = [(number, *bounds) for number in held for bounds in db.rows(_BOUNDS, [number, kind])]
-    ascending = sorted(rows)
-    erase(db, {number for number, first, last in of if _any_within(ascending, first, last)})
-
-
-_BOUNDS = "SELECT first, last FROM snapshot_ranges WHERE snapshot = ? AND kind = ?"
-
-
-def _any_within(ascending: Sequence[int], first: int, last: int) -> bool:
-    at = bisect_left(ascending, first)
-    return at < len(ascending) and ascending[at] <= last
-
-
-def numbers(db: Connection, ns: int, basis: Basis | None = None) -> list[int]:
-    """The snapshots of a namespace."""
-    found = db.rows("SELECT id FROM snapshots WHERE ns = ? AND ? IN (basis, '')", [ns, basis or ""])
-    return [number for (number,) in found]

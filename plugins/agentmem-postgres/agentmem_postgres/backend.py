@@ -36,7 +36,7 @@ from agentmem_postgres.reader import PostgresReader
 from agentmem_postgres.texts import decode_all, encode
 from agentmem_postgres.writer import PostgresWriter
 
-ABILITIES = Abilities(durable=True, secure_erase=False, shared=True, backup=False)
+ABILITIES = Abilities(durable=True, secure_erase=False, shared=True, backup=False, snapshots=True)
 CONNECTIONS = 10
 """The most that one process opens; further threads wait for one."""
 

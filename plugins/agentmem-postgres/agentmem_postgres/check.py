@@ -30,6 +30,8 @@ def _faults() -> Iterator[tuple[str, str]]:
         yield f"{table} WHERE body IS NULL", f"{table} have no content"
     yield from _vectors()
     yield from _edges()
+    yield "snapshots WHERE id NOT IN (SELECT snapshot FROM snapshot_ranges)", "snapshots cover no record"
+    yield "snapshots WHERE ns NOT IN (SELECT id FROM namespaces)", "snapshots are in no namespace"
     newer = "SELECT FROM changes WHERE ns = namespaces.id AND seq > last_change"
     yield f"namespaces WHERE EXISTS ({newer})", "namespaces have changes beyond their newest"
     yield "namespaces WHERE last_change > (SELECT last_value FROM change_numbers)", "change counters are behind"

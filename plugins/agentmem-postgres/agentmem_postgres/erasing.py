@@ -15,7 +15,7 @@ from agentmem.errors import StoreReadOnlyError
 from agentmem_postgres.connection import Connection
 from agentmem_postgres.reader import ERASE_MARK
 
-_WITH_CONTENT = ", ".join([*(TABLES[kind] for kind in TABLES if kind in LOGGED), "vectors"])
+_WITH_CONTENT = ", ".join([*(TABLES[kind] for kind in TABLES if kind in LOGGED), "vectors", "snapshots"])
 _SEEN_BY_OTHERS = """
     SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
     AND backend_xmin IS NOT NULL AND age(backend_xmin) >= age(?::xid)

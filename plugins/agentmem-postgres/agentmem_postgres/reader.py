@@ -76,8 +76,11 @@ class PostgresReader(SqlReader):
         rows = self._db.rows(f"SELECT {chosen} FROM {TABLES[kind]} t WHERE {terms} ORDER BY t.n", values)
         return {name: _column(kind, name, [row[at] for row in rows]) for at, name in enumerate(names)}
 
-    def snapshots(self, basis: Basis, *, namespace: Namespace) -> Iterator[Snapshot]:  # noqa: ARG002 - it keeps none
-        return iter(())
+    def snapshots(self, basis: Basis, *, namespace: Namespace) -> Iterator[Snapshot]:
+        held = self._db.rows(
+            "SELECT id FROM snapshots WHERE ns = ? AND basis = ? ORDER BY id", [self._ns(namespace), basis]
+        )
+        return (Snapshot(n, self._db.one("SELECT data FROM snapshots WHERE id = ?", [n])) for (n,) in held)
 
 
 def _column(kind: Kind, name: str, values: list[Any]) -> Any:

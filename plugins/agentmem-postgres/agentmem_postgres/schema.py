@@ -61,7 +61,19 @@ _RECORDS = (
     "CREATE INDEX edges_parent ON edges (ns, parent)",
 )
 _ADAPTERS = _table("adapters", "name text NOT NULL, recorded_at bigint NOT NULL, state text NOT NULL, served_at bigint")
-STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (("001_records", _RECORDS), ("002_adapters", _ADAPTERS))
+_SNAPSHOTS = (
+    """CREATE TABLE snapshots (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, ns bigint NOT NULL,
+        basis text NOT NULL, data bytea NOT NULL)""",
+    "ALTER TABLE snapshots ALTER data SET STORAGE EXTERNAL",  # packed already
+    """CREATE TABLE snapshot_ranges (snapshot bigint NOT NULL, kind text NOT NULL, first bigint NOT NULL,
+        last bigint NOT NULL, PRIMARY KEY (snapshot, kind, first))""",
+    "CREATE INDEX snapshots_space ON snapshots (ns, basis)",
+)
+STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("001_records", _RECORDS),
+    ("002_adapters", _ADAPTERS),
+    ("003_snapshots", _SNAPSHOTS),
+)
 VERSION = len(STEPS)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from agentmem.backends.records import KIND_OF, KINDS, LOGGED, UNCHANGING, dump_content
 from agentmem.backends.rows import COLUMNS, DIGEST, TABLES
 from agentmem.backends.sql import SqlWriter, name_of
+from agentmem.backends.sql_snapshots import numbers as snapshots_of
 from agentmem.errors import ConflictError, NotFoundError
 from agentmem.interfaces import Basis, Matrix
 from agentmem.types import Kind, Namespace, Record
@@ -79,6 +80,7 @@ class PostgresWriter(SqlWriter, PostgresReader):
     def _content_changed(self, kind: Kind, ns: int, n: int) -> None:
         """What was made from a record's former content goes with it."""
         self._removed_content |= kind in LOGGED
+        self._drop_covering(ns, kind, [n])
         self._db.run("DELETE FROM vectors WHERE ns = ? AND kind = ? AND n = ?", [ns, kind, n])
 
     def remove(self, kind: Kind, ids: Sequence[str], *, namespace: Namespace) -> int:
@@ -89,6 +91,7 @@ class PostgresWriter(SqlWriter, PostgresReader):
         numbers, found = [n for n, _ in gone], {id for _, id in gone}
         if kind in LOGGED:
             self._removed_content = True
+            self._drop_covering(ns, kind, numbers)
             self._db.run("DELETE FROM vectors WHERE ns = ? AND kind = ? AND n = ANY(?)", [ns, kind, numbers])
         self._db.run(
             "DELETE FROM edges WHERE ns = ? AND (child = ANY(?) AND child_kind = ?"
@@ -106,6 +109,7 @@ class PostgresWriter(SqlWriter, PostgresReader):
         found = self._db.rows(
             f"SELECT id, n FROM {TABLES[kind]} WHERE ns = ? AND id = ANY(?) ORDER BY n", [ns, list(given)]
         )
+        self._drop_covering(ns, kind, [n for _, n in found], "vectors")
         rows = [(ns, kind, n, given[id].tobytes()) for id, n in found]
         self._db.many(
             "INSERT INTO vectors VALUES (?, ?, ?, ?) ON CONFLICT (ns, kind, n) DO UPDATE SET data = excluded.data",
@@ -114,27 +118,24 @@ class PostgresWriter(SqlWriter, PostgresReader):
         self._note(namespace, "vector", kind, [id for id, _ in found])
 
     def clear_vectors(self, *, namespace: Namespace) -> None:
+        self._erase_snapshots(snapshots_of(self._db, self._ns(namespace), "vectors"))
         self._db.run("DELETE FROM vectors WHERE ns = ?", [self._ns(namespace)])
 
-    def put_snapshot(
-        self,
-        basis: Basis,  # noqa: ARG002 - it keeps none
-        data: bytes,  # noqa: ARG002
-        *,
-        covers: Mapping[Kind, Sequence[str]],  # noqa: ARG002
-        seen: int,  # noqa: ARG002
-        namespace: Namespace,  # noqa: ARG002
-        instead: bool = False,  # noqa: ARG002
-    ) -> bool:
-        return False
+    def _store_snapshot(self, ns: int, basis: Basis, data: bytes) -> int:
+        sql = "INSERT INTO snapshots (ns, basis, data) VALUES (?, ?, ?) RETURNING id"
+        return int(self._db.one(sql, [ns, basis, data]))
 
-    def drop_snapshots(self, numbers: Iterable[int], *, namespace: Namespace) -> None:
-        """There are none."""
+    def _erase_snapshots(self, numbers: Iterable[int]) -> None:
+        gone = [list(numbers)]
+        if gone != [[]]:
+            self._db.run("DELETE FROM snapshot_ranges WHERE snapshot = ANY(?)", gone)
+            self._db.run("DELETE FROM snapshots WHERE id = ANY(?)", gone)
 
     def remove_namespace(self, *, namespace: Namespace) -> dict[str, int]:
         self.flush()
         self._removed_content = True
         ns = self._ns(namespace)
+        self._erase_snapshots(snapshots_of(self._db, ns))
         counts = {kind: self._db.run(f"DELETE FROM {TABLES[kind]} WHERE ns = ?", [ns]) for kind in KINDS}
         for table, column in (("vectors", "ns"), ("edges", "ns"), ("changes", "ns"), ("namespaces", "id")):
             self._db.run(f"DELETE FROM {table} WHERE {column} = ?", [ns])
