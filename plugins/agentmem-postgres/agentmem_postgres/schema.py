@@ -73,6 +73,8 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("001_records", _RECORDS),
     ("002_adapters", _ADAPTERS),
     ("003_snapshots", _SNAPSHOTS),
+    # A new session asks which chunks are open: few of very many.
+    ("004_open_chunks", ("CREATE INDEX chunks_open ON chunks (ns) WHERE last_seq IS NULL",)),
 )
 VERSION = len(STEPS)
 
