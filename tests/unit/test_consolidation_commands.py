@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from agentmem.clock import utc_now
 from agentmem.config import Settings
 from agentmem.consolidation import adapters, hotload, service
 from agentmem.consolidation.adapters import folder_of, root_of
+from agentmem.consolidation.curriculum import Item
 from agentmem.errors import ModelError, SettingsError
 from agentmem.memory import Memory
 from agentmem.models.select import Place
@@ -161,6 +162,24 @@ def test_a_server_that_takes_no_adapters_is_a_clear_error(tmp_path: Path) -> Non
         hotload.load(Place(server.url, "scripted"), tmp_path, "mem-0123456789abcdef")
     with pytest.raises(ModelError, match="does not answer"):
         hotload.loaded(Place("http://127.0.0.1:9/v1", "m"))
+
+
+@pytest.mark.parametrize(("known", "passes"), [(5, True), (3, False)])
+def test_an_adapter_that_does_not_know_on_the_server_what_it_learned_is_found_out(known: int, passes: bool) -> None:
+    """Every tenth of eighty items is asked; the rest says nothing of these."""
+    items = [Item("recall", ({"role": "user", "content": f"{n}?"},), "x", f"answer {n}") for n in range(80)]
+
+    def speak(request: Mapping[str, Any]) -> str:
+        number = int(request["messages"][-1]["content"].rstrip("?"))
+        return f"answer {number}" if number < known * 10 else "I don't remember."
+
+    with ModelServer([speak]) as server:
+        place = Place(server.url, "scripted")
+        if passes:
+            hotload.try_out(place, "scripted", items, "I don't remember.")
+        else:
+            with pytest.raises(ModelError, match="knows 3 of 8"):
+                hotload.try_out(place, "scripted", items, "I don't remember.")
 
 
 @pytest.mark.usefixtures("store")
