@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.worker import Worker
+from textual.worker import Worker, WorkerError
 
 from agentmem.exchange import ToolStep
 from agentmem.text import count_tokens
@@ -108,8 +108,7 @@ class AskingScreen(Screen[None]):
 
     @background("answer", exclusive=False)
     async def _answer(self, question: Question) -> None:
-        if self._loading is not None:
-            await self._loading.wait()  # it clears the transcript
+        await self._loaded()
         said, answer = await self._put(question)
         self._erased.clear()
         before, begun = self._conversation.last(), self._conversation.now()
@@ -124,6 +123,12 @@ class AskingScreen(Screen[None]):
             self.query_one(Prompt).put_back(question.text)
         if note == _FAILED and (question.again or question.instead_of):
             self._loading = self.load()  # what was to be replaced still stands
+
+    async def _loaded(self) -> None:
+        """Wait until the session is shown, for that clears the transcript; one reading may take another's place."""
+        while self._loading is not None and not self._loading.is_finished:
+            with suppress(WorkerError):
+                await self._loading.wait()
 
     async def _put(self, question: Question) -> tuple[Said, Answer]:
         """Show a question and the place for its answer; what they take the place of goes off the screen."""
@@ -179,7 +184,9 @@ class AskingScreen(Screen[None]):
         self.answered()
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
-        """Show the key for cancelling only while there is something to cancel."""
+        """Show the key for cancelling only while it cancels something; keys faster than the screen do nothing."""
+        if not (self.query(Transcript).nodes and self.query(Prompt).nodes):
+            return False
         return self.busy or self._editing is not None if action == "cancel" else True
 
     def action_cancel(self) -> None:

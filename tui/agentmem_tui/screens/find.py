@@ -66,7 +66,8 @@ class FindScreen(ModalScreen[Turn | None]):
         self.query_one(".about", Static).update(_count(len(turns), words))
 
     def action_into(self) -> None:
-        self.query_one(OptionList).focus()
+        for found in self.query(OptionList):
+            found.focus()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()

@@ -20,9 +20,10 @@ NAMES = ("Thoughts", "Timeline", "Health", "Weights")
 
 
 class Page(Screen[None]):
-    """One of the pages. `NUMBER` is its place among `NAMES`, from 1."""
+    """One of the pages: `NUMBER` is its place among `NAMES`, from 1; `MAIN` selects what its keys work on."""
 
     NUMBER: ClassVar[int]
+    MAIN: ClassVar[str] = "Table"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Chat", key_display="esc", id="page.back"),
         *(Binding(f"{n}", f"page({n})", name, show=False) for n, name in enumerate(NAMES, 1)),
@@ -48,6 +49,10 @@ class Page(Screen[None]):
             for n, name in enumerate(NAMES, 1)
         ]
         return Content(" ").join([*names, Content.styled("  Esc: back to the chat", "dim")])
+
+    def check_action(self, _action: str, _parameters: tuple[object, ...]) -> bool | None:
+        """A key that comes before the page is there, or while it goes, does nothing."""
+        return bool(self.query(self.MAIN))
 
     def action_back(self) -> None:
         self.app.pop_screen()

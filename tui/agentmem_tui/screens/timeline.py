@@ -29,6 +29,7 @@ class TimelinePage(Page):
     """Enter unfolds a session or a chunk, and opens a turn where it stood."""
 
     NUMBER = 2
+    MAIN = "Tree"
 
     def contents(self) -> Iterable[Widget]:
         tree: Tree[Held] = Tree("Sessions", id="timeline")

@@ -27,6 +27,7 @@ class WeightsPage(Page):
     """A page that says what is not there."""
 
     NUMBER = 4
+    MAIN = "#weights"
 
     def contents(self) -> Iterable[Widget]:
         with VerticalScroll(id="weights"):

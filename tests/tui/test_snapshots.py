@@ -1,0 +1,132 @@
+"""Pictures of the pages and of a preview, at two sizes, of a memory and a clock that do not change.
+
+`pytest tests/tui/test_snapshots.py --snapshot-update` makes them anew: look at each before it is committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from textual.screen import Screen
+from textual.widgets import Static
+
+from agentmem.agent import ChosenModel
+from agentmem.config import Settings
+from agentmem.memory import Memory
+from agentmem.testing.fake_model import FakeChatModel
+from agentmem_tui import make_app
+from agentmem_tui.app import ChatApp
+from agentmem_tui.sample import turns
+from agentmem_tui.screens.chat import ChatScreen
+from agentmem_tui.widgets.prompt import Prompt
+from agentmem_tui.widgets.sessions import SessionList
+from agentmem_tui.widgets.status_bar import StatusBar
+from tests.tui.conftest import NAMESPACE, until
+
+START = datetime(2026, 6, 8, 9, 30, tzinfo=UTC)
+SIZES = [(80, 24), (120, 40)]
+Snap = Callable[..., bool]
+Before = Callable[[Pilot[None]], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def _same_everywhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as changed:
+        changed.setenv("TZ", "UTC")
+        changed.setenv("TEXTUAL_ANIMATIONS", "none")
+        changed.delenv("NO_COLOR", raising=False)
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Memory]:
+    ticks = count()
+    store = str(tmp_path / "memory.db")
+    settings = Settings(store=store, think=False)
+    clock = lambda: START + timedelta(milliseconds=next(ticks))  # noqa: E731
+    with Memory(store, embedder=None, settings=settings, clock=clock) as opened:
+        yield opened
+
+
+def app_of(memory: Memory) -> ChatApp:
+    chosen = ChosenModel(FakeChatModel([]), "the fake", None)
+    return make_app(
+        memory, namespace=NAMESPACE, chosen=chosen, settings=memory.settings, session="s", clock=lambda: START
+    )
+
+
+async def still(pilot: Pilot[None]) -> None:
+    """No cursor, which blinks, and nothing that is still on its way."""
+    await until(pilot, lambda: bool(pilot.app.screen.query("Footer, #forget")))
+    if isinstance(pilot.app.screen, ChatScreen):
+        await until(pilot, lambda: _is_filled(pilot.app.screen))
+    for prompt in pilot.app.screen.query(Prompt):
+        prompt.show_cursor = False
+    await until(pilot, lambda: not [w for w in pilot.app.workers if w.group in ("load", "sessions", "read", "status")])
+    await pilot.pause()
+
+
+def _is_filled(screen: Screen[Any]) -> bool:
+    """Whether the chat shows the session, the list of sessions and who answers, each of which is read by itself."""
+    said = screen.query("Transcript > Said, Transcript > Welcome")
+    return bool(said and screen.query_one(SessionList).option_count and screen.query_one(StatusBar).model)
+
+
+async def paged(pilot: Pilot[None], *keys: str) -> None:
+    await still(pilot)
+    await pilot.press("f9", *keys)
+    await until(pilot, lambda: "Reading" not in str(pilot.app.screen.query_one("#count", Static).render()))
+    await still(pilot)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_forget(snap_compare: Snap, memory: Memory, size: tuple[int, int]) -> None:
+    turn = memory.observe("user", "My dose is 20 mg daily.", namespace=NAMESPACE, session="old")
+    memory.insert("The dose is 20 mg daily.", namespace=NAMESPACE, sources=[turn.id])
+
+    async def before(pilot: Pilot[None]) -> None:
+        await paged(pilot)
+        await pilot.press("f")
+        await until(pilot, lambda: bool(pilot.app.screen.query("#forget:enabled")))
+        await still(pilot)
+
+    assert snap_compare(app_of(memory), terminal_size=size, run_before=before)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_thoughts(snap_compare: Snap, memory: Memory, size: tuple[int, int]) -> None:
+    old = memory.insert("Mara takes 20 mg of iron a day.", namespace=NAMESPACE).thought
+    memory.insert("Mara takes 40 mg of iron a day.", namespace=NAMESPACE, supersedes=old.id)
+    memory.insert("Elin bakes.", namespace=NAMESPACE, origin="agent", trusted=False)
+
+    async def before(pilot: Pilot[None]) -> None:
+        await paged(pilot)
+        await pilot.press("o", "down", "space")
+        await still(pilot)
+
+    assert snap_compare(app_of(memory), terminal_size=size, run_before=before)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_timeline(snap_compare: Snap, memory: Memory, size: tuple[int, int]) -> None:
+    memory.observe_many(turns(), namespace=NAMESPACE)
+
+    async def before(pilot: Pilot[None]) -> None:
+        await paged(pilot, "2")
+        await pilot.press("down", "enter")
+        await asyncio.sleep(0)
+        tree: Any = pilot.app.screen.query_one("#timeline")
+        await until(pilot, lambda: bool(tree.root.children[0].children))
+        await still(pilot)
+
+    assert snap_compare(app_of(memory), terminal_size=size, run_before=before)
