@@ -12,6 +12,7 @@ from agentmem.memory import Memory
 from agentmem.testing.fake_model import FakeChatModel, tool_call
 from agentmem_tui import make_app
 from agentmem_tui.app import ChatApp
+from agentmem_tui.screens.confirm import ConfirmScreen
 from agentmem_tui.widgets.learned import Learned, LearnedList
 from agentmem_tui.widgets.prompt import Prompt
 from agentmem_tui.widgets.recalled import Recalled, RecalledList
@@ -91,6 +92,6 @@ async def test_what_the_model_had_erased_goes_off_the_screen(chat: Chat, memory:
         await until(pilot, lambda: fact in shown(pilot))
         pilot.app.screen.query_one(Prompt).load_text("Please forget it.")
         await pilot.press("enter")
-        await until(pilot, lambda: "The model asks" in str(pilot.app.screen.query(".dialog").first().border_title))
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmScreen))
         await pilot.press("y")
         await until(pilot, lambda: "Gone." in shown(pilot) and fact not in shown(pilot))
