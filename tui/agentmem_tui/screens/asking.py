@@ -176,12 +176,13 @@ class AskingScreen(Screen[None]):
             answer.turn_id = done.turn.id if done.turn else None
             answer.items = done.recollection.items
         await answer.finish(done.text if done is not None else None)
+        transcript = self.query_one(Transcript)
+        await transcript.drop(self._erased)
+        transcript.select(answer)
+        self.answered()
+        # Last, and nothing is waited for after it: who reads it may send the next question at once.
         count = len(answer.items or ())
         answer.note = " · ".join(filter(None, [*notes, f"{count} recalled" if count else "nothing recalled"]))
-        transcript = self.query_one(Transcript)
-        transcript.select(answer)
-        await transcript.drop(self._erased)
-        self.answered()
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """Show the key for cancelling only while it cancels something; keys faster than the screen do nothing."""
