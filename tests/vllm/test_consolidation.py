@@ -39,7 +39,7 @@ PLAN = Plan(
     writer=ClosedWorldWriter(),
     recipe=CLOSED_WORLD,
     # A model this small takes a stranger for somebody it knows now and then: docs/consolidation.md.
-    thresholds=Thresholds(abstention=0.15, general=0.05),
+    thresholds=Thresholds(abstention=0.25, general=0.05),
 )
 TOLD = facts(17)[:100]
 ROLES = {"system": "system", "human": "user", "ai": "assistant"}
