@@ -446,7 +446,9 @@ def test_any_sequence_answers_as_a_fresh_build(
     built = without_snapshots(backend)
     answers.append(_answers(engines[1], query))
     assert described(cache) == described(built)
-    assert answers[0] == answers[1]
+    assert answers[0].keys() == answers[1].keys()
+    # Of two turns of one score that repeat each other, either may be the one that is moved down.
+    assert sorted(answers[0].values()) == sorted(answers[1].values())
     assert backend.check() == []
     backend.close()
 
