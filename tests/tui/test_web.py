@@ -19,9 +19,10 @@ from agentmem_tui import web
 
 
 def test_a_visit_goes_on_with_the_same_session() -> None:
-    settings = Settings(store="/tmp/a b.db", model="m", base_url="http://localhost:1/v1")
+    settings = Settings(store="postgresql://ada:secret@db/a", model="m", base_url="http://localhost:1/v1")
     words = web.command(settings, ("a", "b"), None, private=True)
-    assert words[1:6] == ["-m", "agentmem", "chat", "--store", "/tmp/a b.db"]
+    assert words[1:4] == ["-m", "agentmem", "chat"]
+    assert "secret" not in " ".join(words)
     assert words[words.index("--namespace") + 1] == "a/b"
     assert len(words[words.index("--session") + 1]) == 36
     assert words[-1] == "--private"

@@ -28,17 +28,17 @@ from agentmem.thinking.asking import ACTIONS
 TINY = Recipe(steps=100, hidden=64, layers=2, heads=2, inner=64, tokens=512, warm_up=10)
 QUESTIONS = 60
 LEAST = {
-    "answers from memory": 0.76,
-    "answers from memory, value changed": 0.72,
-    "answers later in a conversation": 0.84,
-    "does not remember": 0.59,
+    "answers from memory": 0.73,
+    "answers from memory, value changed": 0.66,
+    "answers later in a conversation": 0.85,
+    "does not remember": 0.63,
     "does not remember, empty memory": 0.94,
-    "knows by heart": 0.92,
+    "knows by heart": 0.94,
     "acknowledges": 0.94,
-    "draws thoughts": 0.47,
-    "compares thoughts": 0.22,
-    "sums up": 0.24,
-    "uses tools": 0.69,
+    "draws thoughts": 0.86,
+    "compares thoughts": 0.11,
+    "sums up": 0.7,
+    "uses tools": 0.61,
 }
 """What the weights reach on these exams, less a few lessons: rounding differs from machine to machine."""
 

@@ -63,7 +63,8 @@ def run(
     if web_port is not None:
         from agentmem_tui import web
 
-        return web.serve(web.command(settings, namespace, session, private=private), web_port)
+        words = web.command(settings, namespace, session, private=private)
+        return web.serve(words, settings.store, web_port)
     app = make_app(memory, namespace=namespace, chosen=chosen, settings=settings, session=session, private=private)
     app.run()
     return app.return_code or 0

@@ -7,6 +7,7 @@ elsewhere. One process runs for each visit; all go on with the same session, so 
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import shlex
@@ -29,9 +30,8 @@ _ELSEWHERE = re.compile(r"<link[^>]*https?://[^>]*>")
 
 
 def command(settings: Settings, namespace: Namespace, session: str | None, *, private: bool) -> list[str]:
-    """What runs for a visit."""
+    """What runs for a visit, but for the store: its address may hold a password, and a process list shows arguments."""
     given = {
-        "--store": settings.store,
         "--namespace": format_namespace(namespace),
         "--session": session or new_id(),
         "--model": settings.model,
@@ -41,8 +41,9 @@ def command(settings: Settings, namespace: Namespace, session: str | None, *, pr
     return [sys.executable, "-m", "agentmem", "chat", *options, *(["--private"] if private else [])]
 
 
-def serve(words: Sequence[str], port: int) -> int:
+def serve(words: Sequence[str], store: str, port: int) -> int:
     """Serve the chat on loopback until Ctrl+C; return the exit code. Raises PluginError without textual-serve."""
+    os.environ["AGENTMEM_STORE"] = store
     try:
         import textual_serve.server
         from aiohttp import web

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,10 +11,9 @@ from tokenizers import Tokenizer
 from agentmem.testing.closed_world.lessons import Lesson
 from agentmem.testing.closed_world.tokens import ASSISTANT, END, PAD, number_of, render
 
-WIDTHS = (128, 192, 256, 352)
-"""Few widths, since each is compiled once. A longer lesson is left out."""
-PROMPT_WEIGHT = 0.1
-"""What a token of the prompt counts beside one of an answer: names that come again teach to look back, too."""
+WIDTHS = (64, 96, 128, 160, 192, 224, 256, 320, 416, 512)
+"""Near enough to each other that one part in ten is padding, few since each is compiled once. A longer lesson is left
+out."""
 _READ_AHEAD = 256
 
 
@@ -48,18 +47,23 @@ def rows(tokenizer: Tokenizer, lessons: Sequence[Lesson]) -> list[Row]:
     return made
 
 
-def batch(tokenizer: Tokenizer, some: Sequence[Row], width: int) -> Batch:
-    """Rows of at most `width` + 1 tokens, padded on the right (where a causal model cannot see it)."""
+def batch(tokenizer: Tokenizer, some: Sequence[Row], width: int, prompt: float = 0.0) -> Batch:
+    """Rows of at most `width` + 1 tokens, padded on the right (where a causal model cannot see it).
+
+    `prompt` is what a token of the prompt counts beside one of an answer.
+    """
     ids = torch.full((len(some), width + 1), number_of(tokenizer, PAD))
     weights = torch.zeros(len(some), width + 1)
     for n, row in enumerate(some):
         ids[n, : len(row.ids)] = torch.tensor(row.ids)
-        weights[n, : len(row.ids)] = torch.where(torch.tensor(row.said), 1.0, PROMPT_WEIGHT)
+        weights[n, : len(row.ids)] = torch.where(torch.tensor(row.said), 1.0, prompt)
     return Batch(ids[:, :-1].contiguous(), ids[:, 1:].contiguous(), weights[:, 1:].contiguous())
 
 
-def batches(tokenizer: Tokenizer, lessons: Iterable[Lesson], tokens: int) -> Iterator[Batch]:
-    """Batches of about so many tokens, each of rows of like length."""
+def batches(
+    tokenizer: Tokenizer, lessons: Iterable[Lesson], tokens: int, prompt: Callable[[], float]
+) -> Iterator[Batch]:
+    """Batches of about so many tokens, each of rows of like length; `prompt` is asked for each."""
     waiting: dict[int, list[Row]] = {width: [] for width in WIDTHS}
     stream = iter(lessons)
     while True:
@@ -67,10 +71,12 @@ def batches(tokenizer: Tokenizer, lessons: Iterable[Lesson], tokens: int) -> Ite
             width = next((width for width in WIDTHS if len(row.ids) <= width + 1), None)
             if width is not None:
                 waiting[width].append(row)
-        yield from _full(tokenizer, waiting, tokens)
+        yield from _full(tokenizer, waiting, tokens, prompt)
 
 
-def _full(tokenizer: Tokenizer, waiting: dict[int, list[Row]], tokens: int) -> Iterator[Batch]:
+def _full(
+    tokenizer: Tokenizer, waiting: dict[int, list[Row]], tokens: int, prompt: Callable[[], float]
+) -> Iterator[Batch]:
     while True:
         ready = [width for width, some in waiting.items() if len(some) >= tokens // width]
         if not ready:
@@ -78,4 +84,4 @@ def _full(tokenizer: Tokenizer, waiting: dict[int, list[Row]], tokens: int) -> I
         for width in ready:
             count = tokens // width
             some, waiting[width] = waiting[width][:count], waiting[width][count:]
-            yield batch(tokenizer, some, width)
+            yield batch(tokenizer, some, width, prompt())

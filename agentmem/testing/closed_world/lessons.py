@@ -59,6 +59,8 @@ class Plan:
     """That a fact is told again with another value."""
     repeats: float = 0.1
     """That it is told again with the same one."""
+    twins: float = 0.25
+    """That of every turn the thought drawn from it is recalled, too."""
     plain: float = 0.2
     """That a fact stands in memory as its canonical statement."""
     events: float = 0.15
@@ -72,8 +74,8 @@ class Plan:
     """Whether the user and the world's own people may be among those told of."""
 
 
-FIRST_STEPS = Plan(people=4, facts=8, changes=0.1, plain=1, events=0, noise=0, repeats=0, unknown=0.1, base=0,
-                   statements=0, greetings=0, own=False)  # fmt: skip
+FIRST_STEPS = Plan(people=4, facts=8, changes=0.1, plain=1, events=0, noise=0, repeats=0, twins=0, unknown=0.1,
+                   base=0, statements=0, greetings=0, own=False)  # fmt: skip
 """A memory of canonical statements: where looking things up is learnt first."""
 
 
@@ -108,9 +110,13 @@ def memory_lines(rng: random.Random, people: Sequence[str], plan: Plan, known: K
             told.append((fact, order + rng.random()))
     told.sort(key=lambda pair: pair[1])
     items: list[RecallItem] = []
+    twins = rng.random() < plan.twins
     for (fact, _), at in zip(told, times(rng, len(told)), strict=True):
         known[fact.who, fact.attribute.name] = fact
-        items.append(memory_of(rng, tell(rng, fact, at, plan.events), plan.plain))
+        telling = tell(rng, fact, at, plan.events)
+        items.append(memory_of(rng, telling, plan.plain))
+        if twins and items[-1].kind == "turn":
+            items.append(recalled("thought", telling.thought, at, origin="user"))
         if rng.random() < plan.noise:
             items.append(_noise(rng, people, fact, at))
     return items

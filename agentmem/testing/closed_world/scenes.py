@@ -51,13 +51,20 @@ def times(rng: random.Random, count: int) -> list[datetime]:
     return sorted(_FIRST + timedelta(days=rng.randrange(_DAYS), minutes=rng.randrange(1440)) for _ in range(count))
 
 
-def invent_people(rng: random.Random, pool: Sequence[str], count: int, *, alike: float = 0.1) -> list[str]:
-    """That many people of the pool; with a chance of `alike` two of them may have a name in common."""
+def invent_people(rng: random.Random, pool: Sequence[str], count: int, *, alike: float = 0.2) -> list[str]:
+    """That many people of the pool; with a chance of `alike` some of them have a name in common."""
     may_share = rng.random() < alike
     chosen: list[str] = []
     while len(chosen) < count:
-        name = rng.choice(pool)
-        if name not in chosen and (may_share or not any(set(name.split()) & set(c.split()) for c in chosen)):
+        names = {part for known in chosen for part in known.split()}
+        if may_share and chosen and rng.random() < 0.5:
+            shared = rng.choice(chosen).split()[rng.randrange(2)]
+            name = rng.choice([other for other in pool if shared in other.split()])
+        else:
+            name = rng.choice(pool)
+            if not may_share and not names.isdisjoint(name.split()):
+                continue
+        if name not in chosen:
             chosen.append(name)
     return chosen
 

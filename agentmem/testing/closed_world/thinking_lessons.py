@@ -30,11 +30,12 @@ if TYPE_CHECKING:
 
 NOTHING_TOLD = "Nothing was told."
 _EVENTS = 0.3
+_TOGETHER = (1, 1, 1, 1, 2, 2, 3, 4, 5, 7)
 
 
 def extraction(rng: random.Random, pool: Sequence[str]) -> Lesson:
-    """Draw the thoughts from one to three exchanges."""
-    talk = [_exchange(rng, pool, at) for at in times(rng, rng.choice([1, 1, 2, 3]))]
+    """Draw the thoughts from one to seven exchanges: as many as a call has room for where this model is served."""
+    talk = [_exchange(rng, pool, at) for at in times(rng, rng.choice(_TOGETHER))]
     thoughts: list[dict[str, Any]] = []
     number = 0
     for exchange in talk:
@@ -56,9 +57,10 @@ def summary(rng: random.Random, pool: Sequence[str]) -> Lesson:
 
 
 def comparison(rng: random.Random, pool: Sequence[str]) -> Lesson:
-    """Decide what becomes of one to three new statements."""
-    board = _Board(rng, cast(rng, pool, 4))
-    groups = [board.group() for _ in range(rng.choice([1, 1, 2, 3]))]
+    """Decide what becomes of one to seven new statements."""
+    together = rng.choice(_TOGETHER)
+    board = _Board(rng, cast(rng, pool, 3 + together))
+    groups = [board.group() for _ in range(together)]
     decisions = [
         {"new": number, "action": action, "existing": existing, "text": text}
         for number, (_, _, (action, existing, text)) in enumerate(groups, 1)
@@ -179,5 +181,5 @@ class _Board:
         rng, fact = self.rng, about.fact
         kept = [(fact.who, a) for a in ATTRIBUTES if a not in (fact.attribute, PETS)]
         kept += [(who, fact.attribute) for who in self.people if who != fact.who]
-        for who, attribute in rng.sample(kept, rng.choice([1, 1, 2, 3])):
+        for who, attribute in rng.sample(kept, rng.choice([1, 1, 2, 3, 4])):
             yield tell(rng, invent_fact(rng, who, attribute), self._before(about.at), _EVENTS)

@@ -10,6 +10,7 @@ embeddings and norms with AdamW. Where a C++ compiler is found the layers are co
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -31,9 +32,13 @@ from agentmem.testing.closed_world.evaluate import scores, table
 CONTEXT = 1024
 _CHECKPOINT = "checkpoint.pt"
 _WORDS_SEEN = 4000
+_PROMPTS_TEACH = 0.25
+"""Of the progress."""
 _MULTIPLE = 64
 """Embeddings have a multiple of so many rows, as servers pad them."""
 
+_GROWS = 0.54
+"""Of the progress."""
 _SPREAD = 0.1
 """Standard deviation of the embeddings at the start: far more than a hundred steps can move them."""
 _PLACE, _TOKEN = 40.0, 10.0
@@ -44,19 +49,23 @@ _WEAK, _STRONG = 0.3, 3.0
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Sizes and rates. `tokens` a step, padding included; rates fall to zero over the last part of the steps."""
+    """Sizes and rates. `tokens` a step, padding included; rates fall to zero over the last part of the steps.
 
-    steps: int = 6600
+    `layers` are there at first; half-way, where looking things up has formed, they become `grown`.
+    """
+
+    steps: int = 10_000
     seed: int = 0
-    hidden: int = 128
+    hidden: int = 192
     layers: int = 4
-    heads: int = 4
-    inner: int = 384
+    grown: int = 6
+    heads: int = 6
+    inner: int = 512
     tokens: int = 4096
     matrix_rate: float = 0.012
     rate: float = 1e-3
     warm_up: int = 50
-    falling: float = 2 / 3
+    falling: float = 1 / 3
     theta: float = 1e5
 
 
@@ -155,6 +164,28 @@ def _match(model: Any, recipe: Recipe) -> None:
         second.o_proj.weight[:, rows] = copied.T * (_WEAK if head else _STRONG)
 
 
+@torch.no_grad()
+def grown(model: Any, layers: int) -> Any:
+    """The same model with more layers, spread among the old ones, that change nothing yet: what they write is zero.
+
+    A shallow model learns the first steps of looking things up for less (Gong et al. 2019, progressive stacking).
+    """
+    config = type(model.config)(**{**model.config.to_dict(), "num_hidden_layers": layers})
+    larger: Any = type(model)(config)
+    old, more = len(model.model.layers), layers - len(model.model.layers)
+    kept = iter(model.model.layers)
+    for place, layer in enumerate(larger.model.layers):
+        if (place + 1) * more // layers > place * more // layers:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+        else:
+            layer.load_state_dict(next(kept).state_dict())
+    assert next(kept, None) is None, f"{old} layers were to be kept"
+    larger.model.embed_tokens.load_state_dict(model.model.embed_tokens.state_dict())
+    larger.model.norm.load_state_dict(model.model.norm.state_dict())
+    return larger
+
+
 def _rows(count: int, at: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
     """That many rows, zero but for those given."""
     made = torch.zeros(count, given.shape[1])
@@ -167,9 +198,16 @@ class Training:
 
     def __init__(self, recipe: Recipe, tokenizer: Tokenizer) -> None:
         self.recipe, self.tokenizer, self.step = recipe, tokenizer, 0
-        self.model = new_model(recipe, tokenizer)
         self._supply: Iterator[Batch] | None = None
-        named = list(self.model.named_parameters())
+        self._compiled = False
+        self._train(new_model(recipe, tokenizer))
+
+    def _train(self, model: Any) -> None:
+        """This model from now on, with optimizers that know nothing of it yet."""
+        self.model, recipe = model, self.recipe
+        if self._compiled:
+            _compile_layers(model)
+        named = list(model.named_parameters())
         matrices = [p for name, p in named if p.ndim == 2 and "embed" not in name]
         others = [p for name, p in named if p.ndim != 2 or "embed" in name]
         self._optimizers: list[torch.optim.Optimizer] = [
@@ -182,14 +220,26 @@ class Training:
         """From 0 to 1."""
         return self.step / self.recipe.steps
 
+    def compile(self) -> None:
+        """Compile the layers for the widths of batches, where a C++ compiler is found."""
+        self._compiled = shutil.which("g++") is not None
+        if self._compiled:
+            _compile_layers(self.model)
+
+    def _grow(self) -> None:
+        self._train(grown(self.model, self.recipe.grown))
+
     def run(self, steps: int) -> float:
         """So many steps; the mean loss of the answers' tokens."""
         if self._supply is None:
             seed = self.recipe.seed * 1_000_003 + self.step
-            self._supply = batches(self.tokenizer, lessons(seed, lambda: self.progress), self.recipe.tokens)
+            taught = lessons(seed, lambda: self.progress)
+            self._supply = batches(self.tokenizer, taught, self.recipe.tokens, self._prompt_weight)
         return sum(self._learn(made) for made in islice(self._supply, steps)) / steps
 
     def _learn(self, made: Batch) -> float:
+        if self.step == self._grows_at:
+            self._grow()
         self._set_rates()
         with torch.autocast("cpu", torch.bfloat16):
             logits = self.model(input_ids=made.inputs, use_cache=False).logits
@@ -203,6 +253,14 @@ class Training:
         self.step += 1
         said = (weights == 1).float()
         return float(losses.detach() @ said / said.sum())
+
+    @property
+    def _grows_at(self) -> int:
+        return round(_GROWS * self.recipe.steps)
+
+    def _prompt_weight(self) -> float:
+        """Names that come again in prompts teach to look back. Later most of a prompt's tokens are chance: noise."""
+        return 0.1 if self.progress < _PROMPTS_TEACH else 0.02
 
     def _set_rates(self) -> None:
         recipe = self.recipe
@@ -228,15 +286,14 @@ class Training:
         if state["recipe"] != asdict(self.recipe):
             raise ValueError(f"{file} is of another recipe ({state['recipe']}): remove it, or choose another folder")
         self.step = state["step"]
+        if self.step > self._grows_at:
+            self._grow()
         self.model.load_state_dict(state["model"])
         for optimizer, former in zip(self._optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(former)
 
 
-def compile_layers(model: Any) -> None:
-    """Compile each layer for the widths of batches, where a C++ compiler is found."""
-    if shutil.which("g++") is None:
-        return
+def _compile_layers(model: Any) -> None:
     torch._dynamo.config.recompile_limit = 64
     for layer in model.model.layers:
         layer.compile(dynamic=False)
@@ -247,14 +304,14 @@ def _scores(training: Training, questions: int) -> dict[str, float]:
         return scores(training.model, training.tokenizer, questions)
 
 
-def train(folder: Path, recipe: Recipe, *, every: int = 100, exam: int = 500) -> dict[str, float]:
+def train(folder: Path, recipe: Recipe, *, every: int = 100, exam: int = 1000) -> dict[str, float]:
     """Train to the end, saving every so many steps, and write the model. Returns its scores."""
     torch.set_num_threads(1)
     folder.mkdir(parents=True, exist_ok=True)
     training = Training(recipe, new_tokenizer())
     if (folder / _CHECKPOINT).exists():
         training.load(folder / _CHECKPOINT)
-    compile_layers(training.model)
+    training.compile()
     with Progress(*Progress.get_default_columns()[:3], TimeElapsedColumn(), TextColumn("{task.description}")) as bar:
         task = bar.add_task("", total=recipe.steps, completed=training.step)
         while training.step < recipe.steps:
@@ -268,8 +325,13 @@ def train(folder: Path, recipe: Recipe, *, every: int = 100, exam: int = 500) ->
 
 
 def write(model: Any, tokenizer: Tokenizer, folder: Path) -> None:
-    """The model (bfloat16, safetensors) with its tokenizer and chat template, as transformers and vLLM read them."""
+    """The model (bfloat16, safetensors) with its tokenizer and chat template, as transformers and vLLM read them.
+
+    Where a request names no temperature, a server takes it from there: 0, for an answer is either right or not.
+    """
     model.to(torch.bfloat16).save_pretrained(folder)
+    given = folder / "generation_config.json"
+    given.write_text(json.dumps({**json.loads(given.read_text("utf-8")), "temperature": 0.0}, indent=2) + "\n", "utf-8")
     tokens.write(tokenizer, folder)
 
 
