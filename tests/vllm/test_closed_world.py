@@ -72,9 +72,11 @@ def world(vllm: Vllm, tmp_path_factory: pytest.TempPathFactory) -> World:
     folder = tmp_path_factory.mktemp("world")
     rng = random.Random(11)
     people = iter(invent_people(rng, closed_world.held_out_people(), 60, alike=1))
-    groups = [invent_facts(rng, [next(people) for _ in range(n)], count) for n, count in
-              ((40, TOLD), (12, CHANGING), (8, FORGOTTEN))]  # fmt: skip
-    made = World(*groups, folder / "memory.db")
+    stay, change, forget = (
+        invent_facts(rng, [next(people) for _ in range(n)], count)
+        for n, count in ((40, TOLD), (12, CHANGING), (8, FORGOTTEN))
+    )
+    made = World(stay, change, forget, folder / "memory.db")
     server = start(str(closed_world.path()), vllm, folder / "first.log", port=free_port(), name="closed-world")
     try:
         server.wait(seconds=READY_SECONDS)
