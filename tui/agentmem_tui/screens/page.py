@@ -55,7 +55,8 @@ class Page(Screen[None]):
         return bool(self.query(self.MAIN))
 
     def action_back(self) -> None:
-        self.app.pop_screen()
+        if self.is_active:  # a second key may come while it goes
+            self.app.pop_screen()
 
     def action_page(self, number: int) -> None:
         if number != self.NUMBER:

@@ -19,7 +19,9 @@ class _Line(TextArea):
         if event.key == "enter":
             event.stop()
             event.prevent_default()
-            self.screen.dismiss(self.text.strip() or None)
+            # A second Enter may come when the screen has gone: `screen` is then whichever one is shown.
+            if self.is_attached and isinstance(self.screen, WriteScreen):
+                self.screen.dismiss(self.text.strip() or None)
 
 
 class WriteScreen(ModalScreen[str | None]):
