@@ -1,8 +1,8 @@
 """Random keys and sizes against the live app with a slow model that fails: no error of the interface, no lost turn.
 
 AGENTMEM_CHAOS_ROUNDS says how many rounds of a dozen keys each (600 take a minute); without it this is left out. When a
-key comes is chance, so no two runs are alike, and it still finds faults now and then: two dialogs closed at once, a page
-key in a list that was just emptied.
+key comes is chance, so no two runs are alike, and it still finds faults now and then: two dialogs closed at once, a
+page key in a list that was just emptied.
 """
 
 from __future__ import annotations
