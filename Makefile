@@ -51,7 +51,7 @@ bench-peers: $(VENV)/.base $(PEERS)/.done ## agentmem beside other memories and 
 bench-retention: $(VENV)/.dev ## forgetting curves of consolidation, strategy by strategy, one core (ARGS="from-base sequential --cycles 4")
 	@$(RUN) benchmarks/retention.py $(ARGS)
 
-closed-world: $(VENV)/.base ## train the tiny model of the tests anew into build/closed-world, one core, an hour or so (goes on if stopped)
+closed-world: $(VENV)/.base ## train the tiny model of the tests anew into build/closed-world, one core, two hours or so (goes on if stopped)
 	@$(RUN) -m agentmem.testing.closed_world.train build/closed-world $(ARGS)
 
 docs: $(VENV)/.base ## write what is generated: the command line's reference, and what the pages' commands print

@@ -21,7 +21,7 @@ from agentmem.testing.closed_world.batches import rows
 from agentmem.testing.closed_world.curriculum import lessons
 from agentmem.testing.closed_world.lessons import Plan, as_lesson, conversation, recalled
 from agentmem.testing.closed_world.thinking_lessons import comparison, extraction
-from agentmem.testing.closed_world.train import Recipe, Training, new_tokenizer, write
+from agentmem.testing.closed_world.train import Recipe, Training, grown, new_model, new_tokenizer, write
 from agentmem.testing.closed_world.world import ATTRIBUTES, UNKNOWN, question, training_people
 from agentmem.thinking.asking import ACTIONS
 
@@ -148,6 +148,13 @@ def test_a_hundred_steps_of_training_learn_and_can_be_gone_on_with(tmp_path: Pat
 
 def test_the_weights_are_small() -> None:
     assert sum(file.stat().st_size for file in closed_world.path().iterdir()) < 12_000_000
+
+
+def test_more_layers_change_nothing_that_it_says_at_first(tokenizer: Tokenizer) -> None:
+    small = new_model(TINY, tokenizer)
+    larger, asked = grown(small, 5), torch.arange(40)[None]
+    assert len(larger.model.layers) == 5
+    assert torch.equal(small(input_ids=asked).logits, larger(input_ids=asked).logits)
 
 
 def test_what_the_weights_can_do(model: Any, tokenizer: Tokenizer) -> None:
