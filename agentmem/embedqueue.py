@@ -231,13 +231,15 @@ class EmbedQueue:
         namespace, kind = jobs[0].namespace, _as_kind(jobs[0].target_kind)
         with self._backend.read() as reader:
             texts = _texts(reader, kind, [job.target for job in jobs], namespace)
+            known = check_identity(reader, embedder.identity)
         ids = list(texts)
         try:
             vectors = encode(embedder, list(texts.values()))
         except EmbedderError as error:
             self._retry_singly(embedder, jobs, error)
             return
-        with self._backend.write() as writer:
+        # The first vectors name their embedder, which is the whole store's.
+        with self._backend.write(None if known is None else namespace) as writer:
             if check_identity(writer, embedder.identity) is None:
                 record_identity(writer, embedder.identity)
             # A summary may have been replaced or erased meanwhile; another text never changes.
@@ -254,7 +256,7 @@ class EmbedQueue:
             for job in jobs:
                 self._embed(embedder, [job])
             return
-        with self._backend.write() as writer:
+        with self._backend.write(jobs[0].namespace) as writer:
             # Another process may have embedded it meanwhile.
             change_jobs(writer, jobs, state="parked", reason=str(error), lease_until=None)
 
@@ -268,7 +270,7 @@ class EmbedQueue:
                 if cosine >= _SIMILAR and other != thought
             ]
         if edges:
-            with self._backend.write() as writer:
+            with self._backend.write(namespace) as writer:
                 ends = writer.get("thought", [*_ends(edges)], namespace=namespace)
                 live = {thought.id for thought in ends if thought.state == "live"}
                 writer.link((e for e in edges if {e.child, e.parent} <= live), namespace=namespace)

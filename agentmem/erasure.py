@@ -46,7 +46,7 @@ class Erasure:
             recorded_at=now,
             run_after=now,
         )
-        with self._backend.write() as writer:
+        with self._backend.write(_NOBODY) as writer:
             writer.add([job])
 
     def finish(self) -> None:
@@ -54,6 +54,6 @@ class Erasure:
         if not self._pending or not self._backend.erase():
             return
         done = self._backend.jobs(task="erase")
-        with self._backend.write() as writer:
+        with self._backend.write(_NOBODY) as writer:
             writer.remove("job", [job.id for job in done], namespace=_NOBODY)
         self._pending = False

@@ -111,7 +111,7 @@ class Reader(Protocol):
         """Namespaces that hold a record, at or below `root`, sorted."""
 
     def changes(self, *, namespace: Namespace, after: int) -> list[Change]:
-        """The change log beyond `after`, in commit order. Raises KeyError where it was compacted past `after`."""
+        """The namespace's change log beyond `after`, in commit order. KeyError where it was compacted past `after`."""
 
     def last_change(self, *, namespace: Namespace) -> int:
         """Sequence number of the namespace's newest change, 0 where there is none."""
@@ -190,8 +190,13 @@ class Backend(Protocol):
 
     def read(self) -> AbstractContextManager[Reader]: ...
 
-    def write(self) -> AbstractContextManager[Writer]:
-        """One writer at a time; waits its turn, then raises StoreBusyError. Durable when the block ends."""
+    def write(self, namespace: Namespace | None = None) -> AbstractContextManager[Writer]:
+        """Waits its turn, then raises StoreBusyError. Durable when the block ends.
+
+        One writer at a time of a namespace, and none beside one of the whole store (None); a backend may have all wait
+        for each other. The writer of a namespace keeps to it: naming another, and changing what is the whole store's
+        (`set_meta`, `compact_changes`), raises InputError.
+        """
 
     def claim(self, task: str, *, limit: int, lease_seconds: float, namespace: Namespace | None = None) -> list[Job]:
         """Queued jobs that are due and not leased, oldest first, leased to the caller with one more attempt counted

@@ -110,7 +110,7 @@ def _write(backend: Backend, cache: NamespaceCache, piece: _Piece | None, useles
         with backend.read() as reader:
             made_from = (origin if piece.basis == "text" else graph_origin)(reader, namespace)
         data, covers = piece.encode(made_from), piece.covers
-    with backend.write() as writer:
+    with backend.write(namespace) as writer:
         writer.drop_snapshots(useless, namespace=namespace)
         if piece is not None:
             writer.put_snapshot(

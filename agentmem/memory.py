@@ -181,8 +181,8 @@ class Memory:
             status=status,
             metadata=metadata or {},
         )
-        checked = ledger.check_turn(new)
-        with self.backend.write() as writer:
+        checked, namespace = ledger.check_turn(new), check_namespace(namespace)
+        with self.backend.write(namespace) as writer:
             turn = ledger.append_one(self._appender(writer, namespace, think), checked)
             ledger.link_recalled(writer, turn.id, recalled, namespace=turn.namespace)
         self._queue.wake()
@@ -191,9 +191,9 @@ class Memory:
     def observe_many(self, turns: Iterable[NewTurn], *, namespace: Namespace, think: bool = False) -> Observed:
         """Append many turns, 500 a transaction; what is empty, forgotten or known (by source and id) is counted."""
         counts: list[Observed] = []
-        pending = iter(turns)
+        namespace, pending = check_namespace(namespace), iter(turns)
         while batch := list(islice(pending, _BATCH)):
-            with self.backend.write() as writer:
+            with self.backend.write(namespace) as writer:
                 counts.append(ledger.append_all(self._appender(writer, namespace, think), batch))
         self._queue.wake()
         return Observed(
@@ -204,12 +204,12 @@ class Memory:
         )
 
     def _appender(self, writer: Writer, namespace: Namespace, think: bool) -> ledger.Appender:
-        return ledger.Appender(writer, check_namespace(namespace), self._clock(), self.settings.chunk_turns, think)
+        return ledger.Appender(writer, namespace, self._clock(), self.settings.chunk_turns, think)
 
     def set_status(self, turn_id: str, status: TurnStatus, *, namespace: Namespace) -> Turn:
         """Mark a turn as complete, cancelled or superseded; its content stays."""
         namespace = check_namespace(namespace)
-        with self.backend.write() as writer:
+        with self.backend.write(namespace) as writer:
             turn = ledger.check_turn(replace(views.get_turn(writer, turn_id, namespace=namespace), status=status))
             assert isinstance(turn, Turn)
             writer.replace([turn])
@@ -221,7 +221,7 @@ class Memory:
         They stay in the ledger; recall and models pass them over.
         """
         namespace = check_namespace(namespace)
-        with self.backend.write() as writer:
+        with self.backend.write(namespace) as writer:
             turn = views.get_turn(writer, turn_id, namespace=namespace)
             return branches.supersede(writer, turn, itself=itself, namespace=namespace)
 
@@ -247,8 +247,9 @@ class Memory:
 
         What is not there (forgotten meanwhile, or of another namespace) is passed over.
         """
-        with self.backend.write() as writer:
-            ledger.link_recalled(writer, answer_id, items, namespace=check_namespace(namespace))
+        namespace = check_namespace(namespace)
+        with self.backend.write(namespace) as writer:
+            ledger.link_recalled(writer, answer_id, items, namespace=namespace)
 
     def get_turn(self, turn_id: str, *, namespace: Namespace) -> Turn:
         with self.backend.read() as reader:
@@ -297,7 +298,7 @@ class Memory:
     def rebuild_chunks(self, *, namespace: Namespace) -> int:
         """Make all chunks anew from the ledger, by the settings' size; return how many there are."""
         namespace, size = check_namespace(namespace), self.settings.chunk_turns
-        with self.backend.write() as writer:
+        with self.backend.write(namespace) as writer:
             return chunks.rebuild(writer, namespace=namespace, now=self._clock(), size=size)
 
     def chunks(self, *, namespace: Namespace, session: str | None = None) -> list[Chunk]:
@@ -312,7 +313,7 @@ class Memory:
         Forgetting one of the turns erases it. Raises SecretError for a text that holds a secret.
         """
         namespace = check_namespace(namespace)
-        with self.backend.write() as writer:
+        with self.backend.write(namespace) as writer:
             chunk = chunks.summarize(writer, chunk_id, text, namespace=namespace, now=self._clock())
         self._queue.wake()
         return chunk
@@ -341,7 +342,7 @@ class Memory:
         """
         namespace, now = check_namespace(namespace), self._clock()
         given = {"head": head, "relation": relation, "tail": tail, "origin": origin, "trusted": trusted}
-        with self.backend.write() as writer:
+        with self.backend.write(namespace) as writer:
             if valid_from is None and sources:
                 turns: list[Turn] = writer.get("turn", sources, namespace=namespace)
                 valid_from = max((turn.occurred_at for turn in turns), default=None)
@@ -367,22 +368,24 @@ class Memory:
     ) -> Operation:
         """Say that a thought is true no more (from `valid_to`, default now). It stays in history; `undo` revives it."""
         namespace, now = check_namespace(namespace), self._clock()
-        with self.backend.write() as writer:
+        with self.backend.write(namespace) as writer:
             return thoughts.retract(
                 writer, thought_id, namespace=namespace, now=now, superseded_by=superseded_by, valid_to=valid_to or now
             )
 
     def merge(self, thought_ids: Sequence[str], text: str, *, namespace: Namespace) -> tuple[Thought, Operation]:
         """Make one thought of several; it keeps their provenance, and `undo` or forgetting one of them dissolves it."""
-        with self.backend.write() as writer:
-            merged = thoughts.merge(writer, thought_ids, text, namespace=check_namespace(namespace), now=self._clock())
+        namespace = check_namespace(namespace)
+        with self.backend.write(namespace) as writer:
+            merged = thoughts.merge(writer, thought_ids, text, namespace=namespace, now=self._clock())
         self._queue.wake()
         return merged
 
     def undo(self, operation_id: str | None = None, *, namespace: Namespace) -> Operation:
         """Take back a merge or a retraction; None takes back the newest one that still stands."""
-        with self.backend.write() as writer:
-            return thoughts.undo(writer, operation_id, namespace=check_namespace(namespace), now=self._clock())
+        namespace = check_namespace(namespace)
+        with self.backend.write(namespace) as writer:
+            return thoughts.undo(writer, operation_id, namespace=namespace, now=self._clock())
 
     def get_thought(self, thought_id: str, *, namespace: Namespace) -> Thought:
         with self.backend.read() as reader:
@@ -549,7 +552,7 @@ class Memory:
             what = self.plan_forget(what, namespace=namespace, keep_source=keep_source, repeats=repeats, echoes=echoes)
         if what.namespace != namespace:
             raise InputError("this plan was made for another namespace: plan again in this one")
-        with self.backend.write() as writer:
+        with self.backend.write(namespace) as writer:
             gone, restored = forget.carry_out(writer, what, now=self._clock())
         left = self._retire(gone, namespace) if gone["thoughts"] else []
         return self._erasure.receipt(gone, restored, left)
@@ -565,7 +568,7 @@ class Memory:
         """Erase everything of exactly this namespace."""
         namespace = check_namespace(namespace)
         kinds: tuple[Kind, ...] = ("turn", "chunk", "thought")
-        with self.backend.write() as writer:
+        with self.backend.write(namespace) as writer:
             gone = {f"{kind}s": tuple(writer.columns(kind, ["id"], namespace=namespace)["id"]) for kind in kinds}
             gone["adapters"] = tuple(writer.columns("adapter", ["name"], namespace=namespace)["name"])
             writer.remove_namespace(namespace=namespace)
@@ -597,7 +600,7 @@ class Memory:
     def retry_jobs(self, ids: Sequence[str] | None, *, namespace: Namespace) -> int:
         """Have work tried again, as if never tried (None: all that is parked); return how much that is."""
         namespace = check_namespace(namespace)
-        with self.backend.write() as writer:
+        with self.backend.write(namespace) as writer:
             done = jobs.retry(writer, _or_parked(writer, ids, namespace), namespace=namespace, now=self._clock())
         self._queue.wake()
         if self._thinker is not None:
@@ -607,7 +610,7 @@ class Memory:
     def drop_jobs(self, ids: Sequence[str] | None, *, namespace: Namespace) -> int:
         """Give work up (None: all that is parked); return how much. What it was about stays remembered."""
         namespace = check_namespace(namespace)
-        with self.backend.write() as writer:
+        with self.backend.write(namespace) as writer:
             return jobs.drop(writer, _or_parked(writer, ids, namespace), namespace=namespace)
 
     def backup(self, path: str | Path) -> None:

@@ -1,15 +1,19 @@
 """The backends beside each other: many processes on one store, and the same recall from each.
 
-    python -m benchmarks.backends processes [--processes 16] [--seconds 60] [--place FOLDER]
+    python -m benchmarks.backends processes [--processes 16] [--seconds 60] [--held MS] [--place FOLDER]
     python -m benchmarks.backends recall --data FOLDER [--conversations 5]
     python -m benchmarks.backends move [--turns 50000] [--place FOLDER]
 
 `processes`: each process has a namespace of its own and one that all share; in turns it adds a turn with a job to each,
 reads its newest turns back, and now and then claims work and does it. Counted are write transactions; no error and no
-line of another namespace may show. `recall`: LoCoMo's first conversations, embedded once in SQLite and moved into the
-others; the share of labelled evidence among the first ten items, and milliseconds a recall. `move`: turns, a fifth as
-many thoughts and their vectors, from SQLite to PostgreSQL, broken off twice on the way, and back. PostgreSQL is a
-server that is started for this; on `--place` its files lie (a disk, where syncing is to count), as does SQLite's.
+line of another namespace may show. On PostgreSQL this is done twice: as writers of the whole store, one at a time, and
+as writers of a namespace each. `--held` has each transaction last so many milliseconds more, as the way to a server
+elsewhere and back does, a statement at a time.
+
+`recall`: LoCoMo's first conversations, embedded once in SQLite and moved into the others; the share of labelled
+evidence among the first ten items, and milliseconds a recall. `move`: turns, a fifth as many thoughts and their
+vectors, from SQLite to PostgreSQL, broken off twice on the way, and back. PostgreSQL is a server that is started for
+this; on `--place` its files lie (a disk, where syncing is to count), as does SQLite's.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -36,7 +41,7 @@ from agentmem.interfaces import Backend
 from agentmem.moving import move
 from agentmem.plugins import open_store
 from agentmem.testing.samples import NS, new_job, new_thought, new_turn
-from agentmem.types import Edge, NewTurn
+from agentmem.types import Edge, Job, Namespace, NewTurn
 from agentmem_postgres import open_backend as open_postgres
 from benchmarks.bench import random_vectors
 from tests.postgres.server import Server
@@ -65,7 +70,7 @@ def stores(place: str | None, *, memory: bool) -> Iterator[dict[str, str]]:
         yield urls | ({"memory": "memory:"} if memory else {})
 
 
-def work(url: str, me: str, seconds: float) -> None:
+def work(url: str, me: str, seconds: float, held: float, *, whole: bool) -> None:
     """What one process does; prints how many write transactions it made, and how long the slowest took."""
     backend, own, took = opened(url), ("team", me), [0.0]
     end, seq = time.monotonic() + seconds, 0
@@ -73,12 +78,12 @@ def work(url: str, me: str, seconds: float) -> None:
         for space in (own, SHARED):
             turn = new_turn(f"{me} says {seq}", id=f"{me}-{seq}", session=me, seq=seq, namespace=space)
             job = new_job(turn.id, id=f"{me}-{seq}", namespace=space)
-            took.append(timed(lambda turn=turn, job=job: write(backend, [turn, job])))  # type: ignore[misc]
+            took.append(timed(partial(write, backend, None if whole else space, [turn, job], held)))
         with backend.read() as reader:
             newest = reader.select("turn", namespace=own, order="seq", descending=True, where={"session": me}, limit=5)
             assert all(me in turn.text for turn in newest), "a line of another namespace"
         if seq % 10 == 9 and (jobs := backend.claim("embed", limit=20, lease_seconds=60)):
-            took.append(timed(lambda jobs=jobs: finish(backend, jobs)))  # type: ignore[misc]
+            took.append(timed(partial(finish, backend, jobs, held, whole=whole)))
         seq += 1
     backend.close()
     print(len(took) - 1, max(took))
@@ -90,34 +95,44 @@ def timed(step: Callable[[], None]) -> float:
     return time.monotonic() - started
 
 
-def write(backend: Backend, records: list[Any]) -> None:
-    with backend.write() as writer:
+def write(backend: Backend, scope: Namespace | None, records: list[Any], held: float) -> None:
+    with backend.write(scope) as writer:
         writer.add(records)
+        time.sleep(held)
 
 
-def finish(backend: Backend, jobs: list[Any]) -> None:
-    with backend.write() as writer:
-        for job in jobs:
-            assert writer.remove("job", [job.id], namespace=job.namespace) == 1, "work was done twice"
+def finish(backend: Backend, jobs: list[Job], held: float, *, whole: bool) -> None:
+    groups: dict[Namespace | None, list[Job]] = defaultdict(list)
+    for job in jobs:
+        groups[None if whole else job.namespace].append(job)
+    for scope, group in groups.items():
+        with backend.write(scope) as writer:
+            for job in group:
+                assert writer.remove("job", [job.id], namespace=job.namespace) == 1, "work was done twice"
+            time.sleep(held)
 
 
-def processes(count: int, seconds: float, place: str | None) -> None:
-    print(f"| store | processes | write transactions a second | slowest, s |\n{'|---' * 4}|")
+def processes(count: int, seconds: float, held: float, place: str | None) -> None:
+    print(f"| store | writers of | processes | write transactions a second | slowest, s |\n{'|---' * 5}|")
     with stores(place, memory=False) as urls:
-        for name, url in urls.items():
+        runs = [("sqlite", "the store"), ("postgresql", "the store"), ("postgresql", "a namespace")]
+        for name, scope in runs:
             for workers in sorted({1, count}):
-                opened(url).close()
-                command = [sys.executable, "-m", "benchmarks.backends", "work", url]
-                children = [
-                    subprocess.Popen([*command, f"p{workers}x{n}x", str(seconds)], stdout=subprocess.PIPE, text=True)
-                    for n in range(workers)
-                ]
-                answers = [child.communicate()[0].split() for child in children]
-                if any(child.returncode for child in children):
-                    raise SystemExit(f"{name}: a process failed")
-                rate = sum(int(done) for done, _ in answers) / seconds
-                slowest = max(float(wait) for _, wait in answers)
-                print(f"| {name} | {workers} | {rate:.0f} | {slowest:.2f} |", flush=True)
+                rate, slowest = side_by_side(urls[name], scope, workers, seconds, held)
+                print(f"| {name} | {scope} | {workers} | {rate:.0f} | {slowest:.2f} |", flush=True)
+
+
+def side_by_side(url: str, scope: str, workers: int, seconds: float, held: float) -> tuple[float, float]:
+    """Write transactions a second of all processes together, and the seconds of the slowest one."""
+    opened(url).close()
+    command = [sys.executable, "-m", "benchmarks.backends", "work", url]
+    names = [f"{scope[0]}{workers}x{n}x" for n in range(workers)]
+    options = [f"--seconds={seconds}", f"--held={held}"]
+    children = [subprocess.Popen([*command, me, scope, *options], stdout=subprocess.PIPE, text=True) for me in names]
+    answers = [child.communicate()[0].split() for child in children]
+    if any(child.returncode for child in children):
+        raise SystemExit(f"{url}: a process failed")
+    return sum(int(done) for done, _ in answers) / seconds, max(float(wait) for _, wait in answers)
 
 
 def recall(data: Path, conversations: int) -> None:
@@ -203,15 +218,17 @@ def main() -> None:
     parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--processes", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--held", type=float, default=0, metavar="MS")
     parser.add_argument("--place")
     parser.add_argument("--turns", type=int, default=50_000)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--conversations", type=int, default=5)
     chosen = parser.parse_args()
     if chosen.part == "work":
-        work(chosen.rest[0], chosen.rest[1], float(chosen.rest[2]))
+        url, me, scope = chosen.rest
+        work(url, me, chosen.seconds, chosen.held / 1000, whole=scope == "the store")
     elif chosen.part == "processes":
-        processes(chosen.processes, chosen.seconds, chosen.place)
+        processes(chosen.processes, chosen.seconds, chosen.held, chosen.place)
     elif chosen.part == "move":
         move_there_and_back(chosen.turns, chosen.place)
     else:

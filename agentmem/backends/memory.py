@@ -26,6 +26,7 @@ from agentmem.backends.records import (
     meets,
     require_field,
     require_plain,
+    require_scope,
     sort_key,
 )
 from agentmem.digests import digest, new_key
@@ -194,8 +195,9 @@ class _Reader:
 
 
 class _Writer(_Reader):
-    def __init__(self, state: _State) -> None:
+    def __init__(self, state: _State, scope: Namespace | None) -> None:
         super().__init__(state)
+        self._scope = scope
         self._undo: list[Callable[[], object]] = []
 
     def roll_back(self, mark: int = 0) -> None:
@@ -215,7 +217,12 @@ class _Writer(_Reader):
         setattr(target, name, value)
         self._undo.append(lambda: setattr(target, name, old))
 
+    def _space(self, namespace: Namespace) -> _Space:
+        require_scope(self._scope, namespace)
+        return super()._space(namespace)
+
     def _own(self, namespace: Namespace) -> _Space:
+        require_scope(self._scope, namespace)
         if namespace not in self._state.spaces:
             check_namespace(namespace)
             self._set(self._state.spaces, namespace, _Space(born=self._state.last))
@@ -323,6 +330,7 @@ class _Writer(_Reader):
                 self._log(space, namespace, "vector", kind, id)
 
     def clear_vectors(self, *, namespace: Namespace) -> None:
+        require_scope(self._scope, namespace)
         if namespace in self._state.spaces:
             self._assign(self._state.spaces[namespace], "vectors", {})
 
@@ -339,9 +347,11 @@ class _Writer(_Reader):
         return {kind: len(rows) for kind, rows in space.rows.items() if rows}
 
     def set_meta(self, key: str, value: str | None) -> None:
+        require_scope(self._scope, None)
         self._set(self._state.meta, key, _ABSENT if value is None else value)
 
     def compact_changes(self, *, keep: int) -> None:
+        require_scope(self._scope, None)
         lines = sorted(change.seq for space in self._state.spaces.values() for change in space.changes)
         cut = lines[-keep - 1] if len(lines) > keep else 0
         for space in self._state.spaces.values():
@@ -396,9 +406,9 @@ class MemoryBackend:
             yield _Reader(self._state)
 
     @contextmanager
-    def write(self) -> Iterator[_Writer]:
+    def write(self, namespace: Namespace | None = None) -> Iterator[_Writer]:
         with self._hold():
-            writer = _Writer(self._state)
+            writer = _Writer(self._state, namespace)
             try:
                 yield writer
             except BaseException:

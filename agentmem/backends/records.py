@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from agentmem.errors import InputError
 from agentmem.interfaces import Where
-from agentmem.types import Adapter, Chunk, Job, Kind, Operation, Record, Suppression, Thought, Turn
+from agentmem.types import Adapter, Chunk, Job, Kind, Namespace, Operation, Record, Suppression, Thought, Turn
 
 KINDS: dict[Kind, type[Any]] = {
     "turn": Turn,
@@ -99,6 +99,13 @@ def require_plain(kind: Kind, names: Iterable[str]) -> None:
         if name not in FIELDS[kind] or name in CONTENT[kind] or name == "namespace":
             plain = ", ".join(n for n in FIELDS[kind] if n not in CONTENT[kind] and n != "namespace")
             raise InputError(f"a {kind} has no field {name!r} outside its content; it has {plain}")
+
+
+def require_scope(scope: Namespace | None, namespace: Namespace | None) -> None:
+    """Raises InputError where the writer of one namespace (`scope`) names another, or what is the whole store's."""
+    if scope is not None and namespace != scope:
+        named = "what is the whole store's" if namespace is None else f"namespace {namespace!r}"
+        raise InputError(f"this transaction is of namespace {scope!r} and cannot touch {named}; begin another for that")
 
 
 def columns_of(kind: Kind, names: Sequence[str], records: Iterable[Record]) -> dict[str, Any]:

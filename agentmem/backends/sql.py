@@ -15,7 +15,7 @@ from itertools import islice, repeat
 from typing import Any, Protocol
 
 from agentmem.backends import sql_snapshots
-from agentmem.backends.records import KIND_OF, LOGGED, NULLABLE, matches, require_field, sort_key
+from agentmem.backends.records import KIND_OF, LOGGED, NULLABLE, matches, require_field, require_scope, sort_key
 from agentmem.backends.rows import COLUMNS, TABLES, DecodeTexts, Term, conditions, in_groups, to_records, to_time
 from agentmem.digests import digest, identity_digest
 from agentmem.errors import StoreForeignError
@@ -37,6 +37,10 @@ class SqlConnection(Protocol):
     @property
     def lost(self) -> bool:
         """Whether the transaction is over already, so that nothing of it can be rolled back."""
+
+    @property
+    def by_number(self) -> str:
+        """What follows a table's name where rows of a namespace are looked for by their numbers."""
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> Any: ...
     def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> Any: ...
@@ -172,12 +176,17 @@ class SqlReader:
 
 
 class SqlWriter(SqlReader):
-    """The only writer of the store while its transaction lasts."""
+    """While its transaction lasts, the only writer of the namespace that is its scope, or of the store (None)."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, scope: Namespace | None = None) -> None:
         super().__init__(connection)
+        self._scope = scope
         self._log: list[tuple[int, str, Kind, Any]] = []
         self._removed_content = False
+
+    def _ns(self, namespace: Namespace) -> int:
+        require_scope(self._scope, namespace)
+        return super()._ns(namespace)
 
     @abstractmethod
     def flush(self) -> None:
@@ -317,11 +326,16 @@ class SqlWriter(SqlReader):
         return super().last_change(namespace=namespace)
 
     def set_meta(self, key: str, value: str | None) -> None:
+        require_scope(self._scope, None)
+        self._set_meta(key, value)
+
+    def _set_meta(self, key: str, value: str | None) -> None:
         self._db.run("DELETE FROM meta WHERE key = ?", [self.dialect.encode(key)])
         if value is not None:
             self._db.run("INSERT INTO meta VALUES (?, ?)", [self.dialect.encode(key), self.dialect.encode(value)])
 
     def compact_changes(self, *, keep: int) -> None:
+        require_scope(self._scope, None)
         self.flush()
         cut = self._db.one("SELECT seq FROM changes ORDER BY seq DESC LIMIT 1 OFFSET ?", [keep])
         if cut is None:

@@ -43,8 +43,7 @@ def _ranges(db: Any, ns: int, kind: Kind, ids: Sequence[Any]) -> list[Range] | N
         return None
     if not rows:
         return []
-    # The plus sign keeps SQLite from its index of the namespace, which knows no order of rows.
-    between = f"SELECT n FROM {TABLES[kind]} WHERE +ns = ? AND n BETWEEN ? AND ? ORDER BY n"
+    between = f"SELECT n FROM {TABLES[kind]} {db.by_number} WHERE ns = ? AND n BETWEEN ? AND ? ORDER BY n"
     near = [n for (n,) in db.rows(between, [ns, min(rows), max(rows)])]
     runs = [list(run) for wanted, run in groupby(near, rows.__contains__) if wanted]
     return [(kind, run[0], run[-1]) for run in runs]

@@ -224,9 +224,9 @@ class SqliteBackend:
             yield SqliteReader(db)
 
     @contextmanager
-    def write(self) -> Iterator[SqliteWriter]:
+    def write(self, namespace: Namespace | None = None) -> Iterator[SqliteWriter]:
         with self._transaction(_WRITE) as db:
-            writer = SqliteWriter(db)
+            writer = SqliteWriter(db, namespace)
             yield writer
             writer.finish()
             db.run("COMMIT")

@@ -34,6 +34,10 @@ class Connection:
         return str(self.path)
 
     @property
+    def by_number(self) -> str:
+        return "NOT INDEXED"  # the indexes by namespace know no order of rows; the table does
+
+    @property
     def lost(self) -> bool:
         return not self.raw.in_transaction
 

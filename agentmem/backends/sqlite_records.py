@@ -117,13 +117,13 @@ class SqliteReader(SqlReader):
 
 
 class SqliteWriter(SqlWriter, SqliteReader):
-    """The only writer of the store while its transaction lasts."""
+    """The only writer of the store while its transaction lasts, whatever its scope."""
 
     def finish(self) -> None:
         """Write what has gathered; a mark makes the next opening erase what a kill kept this process from erasing."""
         self.flush()
         if self._removed_content:
-            self.set_meta(ERASE_MARK, os.urandom(8).hex())
+            self._set_meta(ERASE_MARK, os.urandom(8).hex())
 
     def flush(self) -> None:
         """Write out the lines of the change log that have gathered."""

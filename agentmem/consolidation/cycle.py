@@ -260,7 +260,7 @@ def _kept(
     backend: Backend, adapter: Adapter, thoughts: Sequence[str], parent: str | None, namespace: Namespace
 ) -> Adapter:
     """In the store. The same weights, made again from the same thoughts, are the record that is there."""
-    with backend.write() as writer:
+    with backend.write(namespace) as writer:
         for known in lineage.adapters(writer, namespace=namespace):
             if known.name == adapter.name and known.state in ("ready", "serving"):
                 return replace(known, state="ready")

@@ -82,7 +82,7 @@ def switch(
         adapters.check(adapters.folder_of(root, adapter.name))
         if place is not None:
             hotload.load(place, root, adapter.name)
-    with backend.write() as writer:
+    with backend.write(namespace) as writer:
         before = lineage.serving(writer, namespace=namespace)
         lineage.put_in_service(writer, adapter, namespace=namespace, now=utc_now())
     if place is not None and before is not None and (adapter is None or before.name != adapter.name):

@@ -115,9 +115,11 @@ class ChangesConformance(Conformance):
         writers = [self.make_backend(tmp_path) for _ in range(3)]
         seen: list[Change] = []
 
-        def write(writer: Backend, name: str) -> None:
+        def write(opened: Backend, name: str) -> None:
             for seq in range(25):
-                add(writer, new_turn(id=f"{name}-{seq}", session=name, seq=seq))
+                # In turns as the writer of the namespace and of the whole store.
+                with opened.write(NS if seq % 2 else None) as writer:
+                    writer.add([new_turn(id=f"{name}-{seq}", session=name, seq=seq)])
 
         threads = [threading.Thread(target=write, args=pair) for pair in zip(writers, "abc", strict=True)]
         for thread in threads:

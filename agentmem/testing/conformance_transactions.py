@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from agentmem.errors import StoreClosedError, StoreError
+from agentmem.errors import InputError, StoreClosedError, StoreError
 from agentmem.interfaces import Backend, Writer
 from agentmem.testing.conformance_base import Conformance, add, contents, ids, snapshot
 from agentmem.testing.samples import NS, new_chunk, new_job, new_thought, new_turn
-from agentmem.types import Edge, Thought, Turn
+from agentmem.types import Edge, Namespace, Thought, Turn
+
+OTHER = ("test", "other")
 
 
 def link(turns: list[Turn], thought: Thought, number: int) -> Edge:
@@ -49,6 +52,56 @@ def disturb_and_fail(backend: Backend, turns: list[Turn], thought: Thought) -> N
     with backend.write() as writer:
         disturb(writer, turns, thought)
         raise ZeroDivisionError
+
+
+def read_another(writer: Writer) -> None:
+    list(writer.select("turn", namespace=OTHER))
+
+
+def count_another(writer: Writer) -> None:
+    writer.count("turn", namespace=OTHER)
+
+
+def add_to_another(writer: Writer) -> None:
+    writer.add([new_turn(), new_turn(namespace=OTHER)])
+
+
+def remove_another(writer: Writer) -> None:
+    writer.remove_namespace(namespace=OTHER)
+
+
+def link_in_another(writer: Writer) -> None:
+    writer.link([Edge("thought", "a", "turn", "b", "source")], namespace=OTHER)
+
+
+def clear_another(writer: Writer) -> None:
+    writer.clear_vectors(namespace=OTHER)
+
+
+def change_a_setting(writer: Writer) -> None:
+    writer.set_meta("key", "after")
+
+
+def compact(writer: Writer) -> None:
+    writer.compact_changes(keep=0)
+
+
+BEYOND = (
+    read_another,
+    count_another,
+    add_to_another,
+    remove_another,
+    link_in_another,
+    clear_another,
+    change_a_setting,
+    compact,
+)
+
+
+def within(backend: Backend, step: Callable[[Writer], object]) -> None:
+    with backend.write(NS) as writer:
+        writer.add([new_turn()])
+        step(writer)
 
 
 class TransactionsConformance(Conformance):
@@ -114,6 +167,45 @@ class TransactionsConformance(Conformance):
         assert len(ids(backend, "turn")) == 200
         with backend.read() as reader:
             assert len(reader.changes(namespace=NS, after=0)) == 200
+
+    def test_writers_of_namespaces_and_of_the_store_lose_nothing(self, backend: Backend) -> None:
+        errors: list[BaseException] = []
+
+        def work(name: str, scope: Namespace | None) -> None:
+            try:
+                for seq in range(20):
+                    with backend.write(scope) as writer:
+                        held = writer.count("turn", namespace=scope or NS)
+                        writer.add([new_turn(id=f"{name}-{seq}", session="one", seq=held, namespace=scope or NS)])
+            except BaseException as error:
+                errors.append(error)
+
+        scopes: list[Namespace | None] = [NS, NS, OTHER, ("a third",), None, None]
+        threads = [threading.Thread(target=work, args=(f"s{n}", scope)) for n, scope in enumerate(scopes)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert errors == []
+        with backend.read() as reader:
+            for namespace, count in ((NS, 80), (OTHER, 20), (("a third",), 20)):
+                assert len(reader.changes(namespace=namespace, after=0)) == count
+                turns = list(reader.select("turn", namespace=namespace))
+                assert [turn.seq for turn in turns] == list(range(count))  # none read what another was just writing
+
+    @pytest.mark.parametrize("step", BEYOND, ids=[step.__name__ for step in BEYOND])
+    def test_the_writer_of_a_namespace_keeps_to_it(self, backend: Backend, step: Callable[[Writer], object]) -> None:
+        theirs = new_turn(namespace=OTHER)
+        with backend.write() as writer:
+            writer.add([theirs])
+            writer.set_meta("key", "before")
+        with pytest.raises(InputError):
+            within(backend, step)
+        assert (ids(backend, "turn"), ids(backend, "turn", namespace=OTHER)) == ([], [theirs.id])
+        with backend.write(NS) as writer:
+            assert (writer.meta("key"), writer.namespaces()) == ("before", [OTHER])
+            writer.add([new_turn()])
+        assert len(ids(backend, "turn")) == 1
 
     def test_a_closed_backend_says_so(self, backend: Backend) -> None:
         add(backend, new_turn())

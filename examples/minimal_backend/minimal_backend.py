@@ -84,8 +84,8 @@ class MinimalBackend:
         return self._records.read()
 
     @contextmanager
-    def write(self) -> Iterator[Writer]:
-        with self._records.write() as writer:
+    def write(self, namespace: Namespace | None = None) -> Iterator[Writer]:
+        with self._records.write(namespace) as writer:
             yield writer
             self._save()  # where this fails, the transaction around it is rolled back in RAM too
 

@@ -17,7 +17,7 @@ from agentmem.digests import digest
 from agentmem.errors import ConflictError
 from agentmem.interfaces import Backend
 from agentmem.testing.conformance import BackendConformance
-from agentmem.types import Job
+from agentmem.types import Job, Namespace
 from minimal_backend import MinimalBackend
 
 
@@ -41,8 +41,8 @@ class Mutant(MemoryBackend):
             yield Changed(reader, self.faults)
 
     @contextmanager
-    def write(self) -> Iterator[Any]:
-        with super().write() as writer:
+    def write(self, namespace: Namespace | None = None) -> Iterator[Any]:
+        with super().write(namespace) as writer:
             yield Changed(writer, self.faults)
 
 
@@ -102,15 +102,22 @@ def vectors_in_order_of_ids(sound: Any, kind: Any, *, namespace: Any, ids: Any =
 
 class CommitsWhatFailed(Mutant):
     @contextmanager
-    def write(self) -> Iterator[Any]:
+    def write(self, namespace: Namespace | None = None) -> Iterator[Any]:
         failure = None
-        with super().write() as writer:
+        with super().write(namespace) as writer:
             try:
                 yield writer
             except BaseException as error:
                 failure = error
         if failure is not None:
             raise failure
+
+
+class WritesBeyondItsScope(Mutant):
+    @contextmanager
+    def write(self, namespace: Namespace | None = None) -> Iterator[Any]:  # noqa: ARG002 - that is the fault
+        with super().write() as writer:
+            yield writer
 
 
 class CountsNoAttempt(Mutant):
@@ -123,8 +130,8 @@ class CountsNoAttempt(Mutant):
 
 class LosesTheLastWrite(MinimalBackend):
     @contextmanager
-    def write(self) -> Iterator[Any]:
-        with self._records.write() as writer:
+    def write(self, namespace: Namespace | None = None) -> Iterator[Any]:
+        with self._records.write(namespace) as writer:
             self._save()
             yield writer
 
@@ -148,12 +155,13 @@ FAULTS: dict[str, tuple[Callable[..., Any], ...]] = {
     "TellsEqualTextsApart": (digest_of_the_letter,),
     "MixesVectorsUp": (vectors_in_order_of_ids,),
 }
+WHOLE = (CommitsWhatFailed, WritesBeyondItsScope, CountsNoAttempt, LosesTheLastWrite, KeepsTheOldFile)
 MUTANTS: dict[str, type[Any]] = {
     **{
         name: type(name, (Mutant,), {"faults": {fault.__name__.split("_")[0]: fault for fault in faults}})
         for name, faults in FAULTS.items()
     },
-    **{cls.__name__: cls for cls in (CommitsWhatFailed, CountsNoAttempt, LosesTheLastWrite, KeepsTheOldFile)},
+    **{cls.__name__: cls for cls in WHOLE},
 }
 
 

@@ -23,6 +23,7 @@ CAUGHT_BY = {
     "TellsEqualTextsApart": "test_digests_count_equal_texts_as_equal",
     "MixesVectorsUp": "test_vectors_come_back_in_order",
     "CommitsWhatFailed": "test_an_exception_rolls_everything_back",
+    "WritesBeyondItsScope": "test_the_writer_of_a_namespace_keeps_to_it",
     "CountsNoAttempt": "test_a_lease_ends_and_none_is_none",
     "LosesTheLastWrite": "test_a_durable_store_is_there_again_after_closing",
     "KeepsTheOldFile": "test_no_byte_of_what_was_removed_is_left",

@@ -24,6 +24,7 @@ from agentmem.errors import (
 from agentmem.testing.conformance_base import add, ids
 from agentmem.testing.samples import NS, new_adapter, new_job, new_thought, new_turn
 from agentmem.types import Edge
+from agentmem_postgres import backend as backends
 from agentmem_postgres import connection, schema
 from agentmem_postgres.backend import CONNECTIONS, PostgresBackend
 from agentmem_postgres.texts import decode, encode
@@ -213,11 +214,14 @@ def test_check_finds(backend: PostgresBackend, fault: str) -> None:
 def test_a_store_of_the_first_version_is_brought_up_to_date(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "STEPS", schema.STEPS[:1])
     monkeypatch.setattr(schema, "VERSION", 1)
+    monkeypatch.setattr(backends, "erase", lambda _: True)  # which went by a mark among the settings
     old = PostgresBackend(url)
     turn = new_turn()
     add(old, turn)
     with old.read() as reader:
         digest = reader.digest("tea")
+    with old.write() as writer:
+        writer.set_meta("erase_unfinished", str(writer._db.one("SELECT pg_current_xact_id()::text")))
     old.close()
     monkeypatch.undo()
     new = PostgresBackend(url)
@@ -226,6 +230,8 @@ def test_a_store_of_the_first_version_is_brought_up_to_date(url: str, monkeypatc
     with new.read() as reader:
         assert reader.digest("tea") == digest
         assert schema.version_of(reader._db) == schema.VERSION
+        assert reader.settings().keys() == {"digest_key"}
+        assert reader._db.rows("SELECT * FROM erasures") == []  # what it still had to erase was finished
     new.close()
 
 

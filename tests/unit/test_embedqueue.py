@@ -98,9 +98,9 @@ class Counting(SqliteBackend):
         self.leases: list[float] = []
         super().__init__(path)
 
-    def write(self) -> Any:
+    def write(self, namespace: Namespace | None = None) -> Any:
         self.writes += 1
-        return super().write()
+        return super().write(namespace)
 
     def claim(self, task: str, *, limit: int, lease_seconds: float, namespace: Namespace | None = None) -> list[Job]:
         found = super().claim(task, limit=limit, lease_seconds=lease_seconds, namespace=namespace)

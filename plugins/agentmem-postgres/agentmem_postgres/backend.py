@@ -39,9 +39,14 @@ from agentmem_postgres.writer import PostgresWriter
 ABILITIES = Abilities(durable=True, secure_erase=False, shared=True, backup=False, snapshots=True)
 CONNECTIONS = 10
 """The most that one process opens; further threads wait for one."""
+WRITERS = CONNECTIONS - 2
+"""So many of them may write at once: however long writers wait for each other, there is one to read with."""
+QUEUES = 64
+"""In which threads wait to write, by namespace; two namespaces seldom share one."""
 
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+_ALONE, _AMONG_OTHERS = "pg_advisory_xact_lock", "pg_advisory_xact_lock_shared"
 _SYNC = "SELECT pg_logical_emit_message(true, 'agentmem', '')"
 """Ends when the log is on disk up to here, as a commit of whatever was written does; changes nothing."""
 _CLOSE_WAIT_SECONDS = 5.0
@@ -50,8 +55,8 @@ _CLOSE_WAIT_SECONDS = 5.0
 class PostgresBackend:
     """A Backend at `postgresql://user@host/database?schema=name`. Thread-safe; after a fork it must be opened anew.
 
-    The schema (by default `agentmem`) is made where it is missing. A write transaction holds an advisory lock of the
-    schema's; reading and claiming work take none.
+    The schema (by default `agentmem`) is made where it is missing. A write transaction holds advisory locks (see
+    `_locks`); reading and claiming work take none.
     """
 
     abilities = ABILITIES
@@ -71,8 +76,8 @@ class PostgresBackend:
         self._pid = os.getpid()
         self._closed = False
         self._local = threading.local()
-        self._writing = threading.Lock()
-        self._lock_number = _number(self._place.schema)
+        self._queues = [threading.Lock() for _ in range(QUEUES)]
+        self._writers = threading.BoundedSemaphore(WRITERS)
         self._prepare(create)
         self._pool: ConnectionPool[Raw] = ConnectionPool(
             self._place.conninfo,
@@ -96,7 +101,7 @@ class PostgresBackend:
                 if not version and not create:
                     raise StoreMissingError(f"{self.url}: no store there; check the URL, or add something to make one")
                 db.run(_WRITE)
-                db.run(f"SELECT pg_advisory_xact_lock({self._lock_number})")
+                db.run(self._locks(None))
                 if self._version(db) < schema.VERSION:
                     schema.apply(db)
                 db.run("COMMIT")
@@ -186,10 +191,9 @@ class PostgresBackend:
             yield PostgresReader(db)
 
     @contextmanager
-    def write(self) -> Iterator[PostgresWriter]:
-        begin = f"{_WRITE}; SET LOCAL synchronous_commit = off; SELECT pg_advisory_xact_lock({self._lock_number})"
-        with self._alone(), self._borrowed_in_turn(begin) as (db, release):
-            writer = PostgresWriter(db)
+    def write(self, namespace: Namespace | None = None) -> Iterator[PostgresWriter]:
+        with self._alone(), self._borrowed_in_turn(namespace) as (db, release):
+            writer = PostgresWriter(db, namespace)
             yield writer
             writer.finish()
             db.run("COMMIT")
@@ -197,16 +201,37 @@ class PostgresBackend:
             release()
             db.run(_SYNC)
 
+    def _locks(self, namespace: Namespace | None) -> str:
+        """Has others wait: who writes to this namespace or to the whole store (None: who writes at all).
+
+        A transaction takes two at the most, the store's first, so that no two wait for each other. They are held from
+        before the first number in the change log until the commit shows: within a namespace, numbers come in the order
+        of commits. That is all that `changes` promises, which is asked of one namespace at a time.
+        """
+        store = _number(self._place.schema)
+        if namespace is None:
+            return f"SELECT {_ALONE}({store})"
+        return f"SELECT {_AMONG_OTHERS}({store}); SELECT {_ALONE}({_number(self._place.schema, name_of(namespace))})"
+
     @contextmanager
-    def _borrowed_in_turn(self, begin: str) -> Iterator[tuple[Connection, Callable[[], None]]]:
+    def _borrowed_in_turn(self, namespace: Namespace | None) -> Iterator[tuple[Connection, Callable[[], None]]]:
         """A connection when it is this thread's turn to write, and a function that gives the turn on."""
-        # Threads wait here, so that those that wait hold no connection.
-        if not self._writing.acquire(timeout=self._busy_timeout):
-            raise StoreBusyError(f"{self.url}: another thread is writing; let it finish, or try again")
+        begin = f"{_WRITE}; SET LOCAL synchronous_commit = off; {self._locks(namespace)}"
+        # Threads wait here for each other, so that those that wait hold no connection.
+        queue = self._queues[hash(namespace) % QUEUES]
         with ExitStack() as turn:
-            turn.callback(self._writing.release)
-            with self._borrowed(begin) as db:
+            turn.enter_context(self._waited(queue))
+            with self._waited(self._writers), self._borrowed(begin) as db:
                 yield db, turn.close
+
+    @contextmanager
+    def _waited(self, lock: threading.Lock | threading.BoundedSemaphore) -> Iterator[None]:
+        if not lock.acquire(timeout=self._busy_timeout):
+            raise StoreBusyError(f"{self.url}: another thread is writing; let it finish, or try again")
+        try:
+            yield
+        finally:
+            lock.release()
 
     def claim(self, task: str, *, limit: int, lease_seconds: float, namespace: Namespace | None = None) -> list[Job]:
         """Workers anywhere claim at once: each passes over the rows that another is just taking."""
@@ -277,9 +302,10 @@ class PostgresBackend:
             self._pool.close(_CLOSE_WAIT_SECONDS)
 
 
-def _number(name: str) -> int:
-    """The advisory lock of a schema; PostgreSQL keeps those of each database apart."""
-    return int.from_bytes(hashlib.blake2b(f"agentmem {name}".encode(), digest_size=8).digest(), signed=True)
+def _number(*names: str) -> int:
+    """The advisory lock of a schema, or of a namespace in it; PostgreSQL keeps those of each database apart."""
+    said = " ".join(("agentmem", *names)).encode()
+    return int.from_bytes(hashlib.blake2b(said, digest_size=8).digest(), signed=True)
 
 
 def _jobs(db: Connection, rest: str, values: list[Any]) -> list[Job]:

@@ -170,6 +170,7 @@ class Connection:
         self.place = place
         self.schema = place.schema
         self.name = place.url
+        self.by_number = ""
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> int:
         """How many rows it touched."""

@@ -13,7 +13,6 @@ from agentmem.backends.records import LOGGED
 from agentmem.backends.rows import TABLES
 from agentmem.errors import StoreReadOnlyError
 from agentmem_postgres.connection import Connection
-from agentmem_postgres.reader import ERASE_MARK
 
 _WITH_CONTENT = ", ".join([*(TABLES[kind] for kind in TABLES if kind in LOGGED), "vectors", "snapshots"])
 _SEEN_BY_OTHERS = """
@@ -26,13 +25,13 @@ pg_read_all_stats."""
 
 def erase(db: Connection) -> bool:
     """Free the place of removed rows; False while another session's snapshot holds them, or this user may not."""
-    mark = db.one("SELECT value FROM meta WHERE key = ?", [ERASE_MARK])
-    if mark is None:
+    removing = [int(number) for (number,) in db.rows("SELECT transaction::text FROM erasures")]
+    if not removing:
         return True
-    if db.one(_SEEN_BY_OTHERS, [_short(mark)]) or not _vacuum(db, f"VACUUM (TRUNCATE FALSE) {_WITH_CONTENT}"):
+    if db.one(_SEEN_BY_OTHERS, [_short(max(removing))]) or not _vacuum(db, f"VACUUM (TRUNCATE FALSE) {_WITH_CONTENT}"):
         return False
-    # A mark that another process has set since is not ours to take away.
-    db.run("DELETE FROM meta WHERE key = ? AND value = ?", [ERASE_MARK, mark])
+    # What others have removed since is not done with.
+    db.run("DELETE FROM erasures WHERE transaction = ANY(?::text[]::xid8[])", [list(map(str, removing))])
     return True
 
 
@@ -41,9 +40,9 @@ def rewrite(db: Connection) -> None:
     _vacuum(db, f"VACUUM (FULL) {_WITH_CONTENT}")
 
 
-def _short(transaction: str) -> str:
+def _short(transaction: int) -> str:
     """The transaction's number without its epoch, as rows and snapshots have it."""
-    return str(int(transaction) % 2**32)
+    return str(transaction % 2**32)
 
 
 def _vacuum(db: Connection, statement: str) -> bool:

@@ -15,7 +15,6 @@ from agentmem_postgres.columns import term
 from agentmem_postgres.connection import Connection
 from agentmem_postgres.texts import decode, decode_all, encode
 
-ERASE_MARK = "erase_unfinished"
 VERSION_KEY = "schema_version"
 _MICROSECONDS = 1e6
 
@@ -25,7 +24,7 @@ class PostgresReader(SqlReader):
 
     _db: Connection
     dialect = Dialect(body="t.body", joined="", encode=encode, decode=decode, decode_all=decode_all, term=term)
-    own_settings = frozenset({ERASE_MARK, VERSION_KEY})
+    own_settings = frozenset({VERSION_KEY})
 
     def edges(
         self,

@@ -69,12 +69,19 @@ _SNAPSHOTS = (
         last bigint NOT NULL, PRIMARY KEY (snapshot, kind, first))""",
     "CREATE INDEX snapshots_space ON snapshots (ns, basis)",
 )
+_ERASURES = (
+    # The transactions that removed content whose place is not free yet: a row each, so that writers do not meet in it.
+    "CREATE TABLE erasures (transaction xid8 PRIMARY KEY)",
+    "INSERT INTO erasures SELECT value::xid8 FROM meta WHERE key = 'erase_unfinished'",
+    "DELETE FROM meta WHERE key = 'erase_unfinished'",
+)
 STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("001_records", _RECORDS),
     ("002_adapters", _ADAPTERS),
     ("003_snapshots", _SNAPSHOTS),
     # A new session asks which chunks are open: few of very many.
     ("004_open_chunks", ("CREATE INDEX chunks_open ON chunks (ns) WHERE last_seq IS NULL",)),
+    ("005_erasures", _ERASURES),
 )
 VERSION = len(STEPS)
 

@@ -12,7 +12,7 @@ from agentmem.errors import ConflictError, NotFoundError
 from agentmem.interfaces import Basis, Matrix
 from agentmem.types import Kind, Namespace, Record
 from agentmem_postgres.columns import to_row
-from agentmem_postgres.reader import ERASE_MARK, PostgresReader
+from agentmem_postgres.reader import PostgresReader
 from agentmem_postgres.texts import encode
 
 _LOG = """
@@ -29,13 +29,14 @@ _LOG = """
 
 
 class PostgresWriter(SqlWriter, PostgresReader):
-    """The only writer while its transaction lasts, so that numbers of the change log come in the order of commits."""
+    """The only writer of its scope while its transaction lasts, so that numbers of the change log come in the order of
+    commits within a namespace."""
 
     def finish(self) -> None:
-        """Write what has gathered; a mark says from which transaction on old versions of rows hold what is removed."""
+        """Write what has gathered, and note that old versions of rows hold what this transaction removed."""
         self.flush()
         if self._removed_content:
-            self.set_meta(ERASE_MARK, self._db.one("SELECT pg_current_xact_id()::text"))
+            self._db.run("INSERT INTO erasures VALUES (pg_current_xact_id())")
 
     def flush(self) -> None:
         """Write out the lines of the change log that have gathered."""
