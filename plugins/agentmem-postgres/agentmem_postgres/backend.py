@@ -30,9 +30,10 @@ from agentmem.interfaces import Abilities
 from agentmem.types import Job, Namespace
 from agentmem_postgres import schema
 from agentmem_postgres.check import disagreement, unsafe_settings
-from agentmem_postgres.connection import Connection, Raw, connect, place_of, translated
+from agentmem_postgres.connection import EVERYTHING, Connection, Raw, connect, place_of, translated
 from agentmem_postgres.erasing import erase, rewrite
 from agentmem_postgres.reader import PostgresReader
+from agentmem_postgres.tenants import require_wall
 from agentmem_postgres.texts import decode_all, encode
 from agentmem_postgres.writer import PostgresWriter
 
@@ -105,6 +106,8 @@ class PostgresBackend:
                 if self._version(db) < schema.VERSION:
                     schema.apply(db)
                 db.run("COMMIT")
+            if self._place.root != EVERYTHING:
+                require_wall(db)
             erase(db)
         finally:
             raw.close()
@@ -122,8 +125,9 @@ class PostgresBackend:
     def _configure(self, raw: Raw) -> None:
         """Settings of a fresh connection. A server may be told not to wait for its disk; this store does."""
         wait = max(1, int(self._busy_timeout * 1000))
+        root = self._place.root.replace("'", "''")
         raw.execute(
-            f'SET search_path TO "{self._place.schema}"; SET lock_timeout = {wait};'
+            f"SET search_path TO \"{self._place.schema}\"; SET lock_timeout = {wait}; SET agentmem.tenant = '{root}';"
             " SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
         )
 

@@ -30,6 +30,10 @@ def _faults() -> Iterator[tuple[str, str]]:
         yield f"{table} WHERE body IS NULL", f"{table} have no content"
     yield from _vectors()
     yield from _edges()
+    yield (
+        "pg_class WHERE relnamespace = current_schema::regnamespace AND relkind = 'r' AND NOT relrowsecurity",
+        ("tables have no wall between tenants; their owner can ENABLE ROW LEVEL SECURITY"),
+    )
     yield "snapshots WHERE id NOT IN (SELECT snapshot FROM snapshot_ranges)", "snapshots cover no record"
     yield "snapshots WHERE ns NOT IN (SELECT id FROM namespaces)", "snapshots are in no namespace"
     newer = "SELECT FROM changes WHERE ns = namespaces.id AND seq > last_change"

@@ -12,6 +12,7 @@ import psycopg
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 
+from agentmem.backends.sql import name_of
 from agentmem.errors import (
     AgentmemError,
     ConflictError,
@@ -27,10 +28,14 @@ from agentmem.errors import (
     StoreVersionError,
     first_line,
 )
+from agentmem.namespaces import parse_namespace
+from agentmem.types import Namespace
 
 OLDEST_SERVER = 14_00_00
 DEFAULT_SCHEMA = "agentmem"
 _CONNECT_SECONDS = 10
+EVERYTHING = "["
+"""How the name of every namespace begins, as the database has them."""
 _SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 Raw: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
@@ -57,6 +62,7 @@ _BY_ERROR: dict[type[psycopg.Error], tuple[type[AgentmemError], str]] = {
     errors.TooManyConnections: (StoreBusyError, "the server has no connection left; raise max_connections"),
     errors.CannotConnectNow: (StoreBusyError, f"the server is starting or stopping; {_AGAIN} in a moment"),
     errors.DiskFull: (StoreFullError, "the server has no space left; free some, nothing was lost"),
+    errors.UndefinedObject: (StoreMissingError, "that is not there; make it first"),
     errors.UndefinedTable: (StoreForeignError, "a table of the store is gone; restore a backup of the server"),
     errors.DataCorrupted: (StoreForeignError, "the server says its data are damaged; restore a backup of it"),
     errors.IndexCorrupted: (StoreForeignError, "the server says an index is damaged; let it REINDEX"),
@@ -77,15 +83,18 @@ _BY_WORDS = (
 
 @dataclass(frozen=True)
 class Place:
-    """Where a store is: what libpq connects by, the schema, and the URL as it may be shown, without a password."""
+    """Where a store is: what libpq connects by, the schema, and the URL as it may be shown, without a password; `root`
+    is how the names of the namespaces begin that may be seen there."""
 
     conninfo: str = field(repr=False)  # a password may stand in it
     schema: str
     url: str
+    root: str = EVERYTHING
 
 
 def place_of(url: str) -> Place:
-    """What a `postgresql://` URL names; `?schema=` is ours, all else is libpq's. Raises SettingsError."""
+    """What a `postgresql://` URL names; `?schema=` and `?tenant=` are ours, all else is libpq's. Raises SettingsError,
+    and NamespaceError for a tenant that names no namespace."""
     try:
         parts = urlsplit(url)
     except ValueError as error:
@@ -94,7 +103,9 @@ def place_of(url: str) -> Place:
     schema = dict(options).get("schema", DEFAULT_SCHEMA)
     if not _SCHEMA.fullmatch(schema):
         raise SettingsError(f"the schema {schema!r} is no plain name: use letters, digits, - and _")
-    rest = [(name, value) for name, value in options if name != "schema"]
+    tenant = dict(options).get("tenant")
+    root = EVERYTHING if tenant is None else root_of(parse_namespace(tenant))
+    rest = [(name, value) for name, value in options if name not in ("schema", "tenant")]
     conninfo = urlunsplit(parts._replace(query=urlencode(rest)))
     shown = [(name, value) for name, value in options if "password" not in name]
     host = parts.netloc.rpartition("@")
@@ -103,7 +114,14 @@ def place_of(url: str) -> Place:
         conninfo_to_dict(conninfo)
     except psycopg.Error as error:
         raise SettingsError(f"{parts.scheme}:// URL: {_plain(error, parts.password)}; {_FORM}") from error
-    return Place(conninfo, schema, urlunsplit(parts._replace(netloc=user + host[2], query=urlencode(shown, safe="/"))))
+    return Place(
+        conninfo, schema, urlunsplit(parts._replace(netloc=user + host[2], query=urlencode(shown, safe="/"))), root
+    )
+
+
+def root_of(namespace: Namespace) -> str:
+    """How the names of a namespace, and of those below it, begin."""
+    return name_of(namespace).removesuffix("]")
 
 
 def _plain(error: Exception, password: str | None) -> str:

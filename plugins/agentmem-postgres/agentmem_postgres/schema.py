@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from agentmem.digests import new_key
 from agentmem_postgres.connection import Connection
+from agentmem_postgres.tenants import wall
 
 _TEXT = 'text COLLATE "C"'
 _KINDS = {
@@ -75,6 +76,7 @@ _ERASURES = (
     "INSERT INTO erasures SELECT value::xid8 FROM meta WHERE key = 'erase_unfinished'",
     "DELETE FROM meta WHERE key = 'erase_unfinished'",
 )
+_WALL = wall((*_KINDS, "adapters"))
 STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("001_records", _RECORDS),
     ("002_adapters", _ADAPTERS),
@@ -82,6 +84,7 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     # A new session asks which chunks are open: few of very many.
     ("004_open_chunks", ("CREATE INDEX chunks_open ON chunks (ns) WHERE last_seq IS NULL",)),
     ("005_erasures", _ERASURES),
+    ("006_wall", _WALL),
 )
 VERSION = len(STEPS)
 
