@@ -268,26 +268,31 @@ def new_job(task: str, kind: str, target: str, *, namespace: Namespace, now: dat
 
 
 def append_all(appender: Appender, turns: Sequence[NewTurn]) -> Observed:
-    """Append what is new: not known by (source, external_id), not suppressed, not empty."""
+    """Append what is new: not known by (source, external_id), not suppressed, not empty. What is known, and now comes
+    as superseded, is superseded here too."""
     for new in turns:
         _check_types(new)
     known = _known(appender.writer, turns, namespace=appender.namespace)
     forgotten = _suppressed(appender.writer, turns, namespace=appender.namespace)
     added: list[Turn] = []
+    replaced: list[Turn] = []
     again = suppressed = empty = 0
     for new in turns:
         origin = (new.source, new.external_id)
         if is_empty(new):
             empty += 1
-        elif origin in known:
+        elif (there := known.get(origin)) is not None:
             again += 1
+            if new.status == "superseded" and there.status == "complete":
+                replaced.append(replace(there, status="superseded"))
         elif origin in forgotten:
             suppressed += 1
         else:
             added.append(appender.append(_checked(new)))
             if new.external_id is not None:
-                known.add(origin)
+                known[origin] = added[-1]
     appender.finish()
+    appender.writer.replace(replaced)
     return Observed(tuple(added), again, suppressed, empty)
 
 
@@ -306,13 +311,13 @@ def append_one(appender: Appender, new: NewTurn) -> Turn:
     return turn
 
 
-def _known(reader: Reader, turns: Iterable[NewTurn], *, namespace: Namespace) -> set[_Origin]:
-    """The origins of those of the turns that are there already."""
+def _known(reader: Reader, turns: Iterable[NewTurn], *, namespace: Namespace) -> dict[_Origin, Turn]:
+    """Those of the turns that are there already, by origin."""
     by_source: dict[str | None, list[str | None]] = defaultdict(list)
     for new in turns:
         by_source[new.source].append(new.external_id)
     found = (_find_external(reader, source, ids, namespace=namespace) for source, ids in by_source.items())
-    return {(turn.source, turn.external_id) for turn in chain.from_iterable(found)}
+    return {(turn.source, turn.external_id): turn for turn in chain.from_iterable(found)}
 
 
 def _find_external(

@@ -20,7 +20,19 @@ if TYPE_CHECKING:
     from agentmem.memory import Memory
     from agentmem.types import NewTurn
 
-FORMATS = ("auto", "locomo", "beam", "longmemeval", "jsonl", "openai", "chatgpt", "claude", "markdown")
+FORMATS = (
+    "auto",
+    "locomo",
+    "beam",
+    "longmemeval",
+    "jsonl",
+    "openai",
+    "chatgpt",
+    "claude",
+    "markdown",
+    "mem0",
+    "langgraph",
+)
 _BATCH = 500
 
 
@@ -39,19 +51,23 @@ class Ingested:
 @click.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(FORMATS), default="auto", show_default=True)
+@click.option(
+    "--only", multiple=True, metavar="NAME", help="Of mem0 or LangGraph: this user, namespace or thread (* is all)."
+)
 @click.option("--no-embed", is_flag=True, help="Don't embed now: the next talk or `reindex` does.")
 @json_option
 @common
-def ingest(call: Call, files: tuple[Path, ...], form: str, no_embed: bool) -> None:
+def ingest(call: Call, files: tuple[Path, ...], form: str, only: tuple[str, ...], no_embed: bool) -> None:
     """Remember conversations from files or folders.
 
     Read are LoCoMo, BEAM and LongMemEval, JSON Lines of turns, OpenAI-style chats, the conversations.json that
-    ChatGPT and Claude export, and Markdown notes (of a folder only with --format markdown). What is there already is
-    not added again: stopped half-way, the same command goes on where it was.
+    ChatGPT and Claude export, memories of mem0 (get_all as JSON, its history.db) and LangGraph (a store's items as
+    JSON, the SQLite files of stores and checkpoints), and Markdown notes (of a folder only with --format markdown).
+    What is there already is not added again: stopped half-way, the same command goes on where it was.
     """
     paths = list(_expand(files, form))
     with call.memory(create=True, embed=not no_embed) as memory:
-        done, failed = _ingest_all(call, memory, paths, form)
+        done, failed = _ingest_all(call, memory, paths, form, only)
         if not no_embed:
             _embed(memory)
         waiting = unembedded(memory)
@@ -80,14 +96,14 @@ def _expand(files: Sequence[Path], form: str) -> Iterator[tuple[Path, bool]]:
 
 
 def _ingest_all(
-    call: Call, memory: Memory, paths: Sequence[tuple[Path, bool]], form: str
+    call: Call, memory: Memory, paths: Sequence[tuple[Path, bool]], form: str, only: Sequence[str]
 ) -> tuple[list[Ingested], list[str]]:
     """Each file on its own: one that cannot be read takes no other with it."""
     done: list[Ingested] = []
     failed: list[str] = []
     for path, named in paths:
         try:
-            found = _ingest(call, memory, path, form if named else _format_found(path, form))
+            found = _ingest(call, memory, path, form if named else _format_found(path, form), only)
         except FormatError as error:
             if len(paths) == 1:
                 raise
@@ -115,14 +131,14 @@ def _format_found(path: Path, form: str) -> str | None:
         return None
 
 
-def _ingest(call: Call, memory: Memory, path: Path, form: str | None) -> Ingested | None:
+def _ingest(call: Call, memory: Memory, path: Path, form: str | None, only: Sequence[str]) -> Ingested | None:
     from agentmem.ingest import detect_format, read_turns
 
     if form is None:
         return None
     known_form = detect_format(path) if form == "auto" else form
     LOGGER.info("reading %s as %s", path, known_form)
-    turns = list(read_turns(path, known_form))  # all of it first: a malformed file adds nothing
+    turns = list(read_turns(path, known_form, only=only))  # all of it first: a malformed file adds nothing
     result = Ingested(str(path), known_form)
     with progress(f"reading {path.name}") as report:
         for batch in _batches(turns):

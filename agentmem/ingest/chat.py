@@ -67,7 +67,7 @@ def read_role(node: Node) -> Role:
 
 def plain_turns(nodes: Iterable[Node], path: Path) -> Iterator[NewTurn]:
     """Turns of plain JSON Lines."""
-    return _identified((_turn(node) for node in nodes), "jsonl", path.stem)
+    return _identified((message_turn(node) for node in nodes), "jsonl", path.stem)
 
 
 def conversations(path: Path) -> Iterator[tuple[Node, bool]]:
@@ -86,10 +86,11 @@ def openai_turns(chats: Iterable[tuple[Node, bool]], path: Path) -> Iterator[New
         messages = (chat if isinstance(chat.value, list) else chat.need("messages")).items()
         given = chat.get("id") if isinstance(chat.value, dict) else None
         name = given.name() if given else f"{path.stem}-{number}" if many else path.stem
-        yield from _identified((_turn(message) for message in messages), "openai", name)
+        yield from _identified((message_turn(message) for message in messages), "openai", name)
 
 
-def _turn(node: Node) -> NewTurn:
+def message_turn(node: Node) -> NewTurn:
+    """One message as a turn, without a session, source or id that it does not name."""
     time = _time(node)
     speaker, session = node.get("speaker") or node.get("name"), node.get("session")
     source = node.get("source")
