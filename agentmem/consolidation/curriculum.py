@@ -19,22 +19,27 @@ from typing import Any, Literal, TypeAlias
 from agentmem import prompt
 from agentmem.clock import utc_now
 from agentmem.consolidation import replay
-from agentmem.consolidation.writing import Known, Pair, Wordings, Writer
+from agentmem.consolidation.calls import Message, Tool, as_sent
+from agentmem.consolidation.everyday import Pair
+from agentmem.consolidation.writing import Known, Wordings, Writer
 from agentmem.errors import InputError
 from agentmem.types import RecallItem, Thought
 
-Message: TypeAlias = dict[str, str]
-"""A chat message: role and content."""
-Aspect: TypeAlias = Literal["recall", "wording", "recognition", "older", "abstention", "context", "locality", "general"]
-"""What an item is asked for: see `agentmem.consolidation.gates`."""
+Aspect: TypeAlias = Literal[
+    "recall", "wording", "recognition", "older", "abstention", "context", "general", "retrieval", "form", "calls"
+]
+"""What is asked for: see `agentmem.consolidation.gates`. An item of "calls" is judged by its form as well."""
 
-_ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 _DAYS = 730
 """A prompt says which day it is: it is asked on any day of the coming two years."""
 _BESIDE = 3
 """Lines of a memory that has nothing to do with the question, at most."""
+_RELATED = 5
+"""Other thoughts that a recall brings beside the one that is asked for, at most."""
 _GENERAL_SHARE = 0.25
 _GENERAL_KEPT = 300
+_CALLS_SHARE = 0.05
+_CALLS_KEPT = 300
 _REHEARSALS = 4
 """Examples that a thought of an earlier cycle gets on average where the strategy goes on from an adapter."""
 
@@ -42,7 +47,8 @@ _REHEARSALS = 4
 @dataclass(frozen=True, slots=True)
 class Example:
     """To be trained on: a prompt and what is to be said; `context` is the prompt under which the base model says that
-    by itself, None where there is none. An empty answer stands for the base's own. `thoughts` are what it teaches.
+    by itself, None where there is none. An empty answer stands for the base's own. `thoughts` are what it teaches,
+    `tools` what is offered in its prompt.
     """
 
     kind: str
@@ -50,11 +56,14 @@ class Example:
     answer: str
     context: tuple[Message, ...] | None = None
     thoughts: tuple[str, ...] = ()
+    tools: tuple[Tool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """To be judged by: right is an answer that says `expected`. `foil` is a false answer, where one is compared."""
+    """To be judged by: right is an answer that says `expected`; where that is empty, what the base says. `foil` is a
+    false answer, where one is compared. Of "calls" either a `schema` is to be kept, or one of the `tools` to be called.
+    """
 
     aspect: Aspect
     messages: tuple[Message, ...]
@@ -62,6 +71,8 @@ class Item:
     expected: str
     foil: str | None = None
     thought: str | None = None
+    tools: tuple[Tool, ...] = ()
+    schema: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +98,11 @@ class _Making:
     rng: random.Random
     now: datetime
 
+    def __post_init__(self) -> None:
+        self.by_head: dict[str | None, list[Thought]] = {}
+        for thought in self.chosen:
+            self.by_head.setdefault(thought.head, []).append(thought)
+
     def ask(self, pairs: Sequence[Pair], memory: Sequence[Thought] = ()) -> tuple[Message, ...]:
         """A conversation up to its last question, on some day, under a memory of these thoughts."""
         at = self.now + timedelta(days=self.rng.randrange(_DAYS), minutes=self.rng.randrange(1440))
@@ -94,13 +110,18 @@ class _Making:
         said = [(role, text) for pair in before for role, text in zip(("user", "assistant"), pair, strict=True)]
         items = [_line(thought) for thought in memory]
         sent = prompt.messages(items, said, question, at)  # type: ignore[arg-type]  # roles are Literals
-        return tuple({"role": _ROLES[m.type], "content": str(m.content)} for m in sent)
+        return as_sent(sent)
 
     def beside(self, thought: Thought) -> list[Thought]:
         """Some thoughts that do not answer what this one does."""
         count = self.rng.randint(1, _BESIDE)
         some = self.rng.sample(self.chosen, min(count + 1, len(self.chosen)))
         return [t for t in some if t.id != thought.id and t.head != thought.head][:count]
+
+    def recalled(self, thought: Thought) -> list[Thought]:
+        """What a recall brings beside a thought: what else is known of whom it is about, then others."""
+        same = [t for t in self.by_head.get(thought.head, ()) if t.id != thought.id]
+        return [*self.rng.sample(same, min(_RELATED, len(same))), *self.beside(thought)][:_RELATED]
 
     def example(
         self, kind: str, pairs: Sequence[Pair], about: Sequence[Thought], memory: Sequence[Thought] = ()
@@ -116,7 +137,7 @@ class _Making:
 def ask_plainly(question: str) -> tuple[Message, ...]:
     """The question today, with nothing remembered."""
     sent = prompt.messages([], [], question, utc_now())
-    return tuple({"role": _ROLES[m.type], "content": str(m.content)} for m in sent)
+    return as_sent(sent)
 
 
 def _line(thought: Thought) -> RecallItem:
@@ -154,11 +175,12 @@ def build(
     if going_on and rehearses:
         examples += _rehearsals(making, {i: pair for i, pair in worded.items() if i in earlier}, earlier)
     items = [item for thought, words in worded.values() for item in _exam(making, thought, words, earlier)]
-    general = _general(making, int(len(examples) * _GENERAL_SHARE))
-    examples += general[0]
+    kept = [_general(making, int(len(examples) * _GENERAL_SHARE)), _calls(making, int(len(examples) * _CALLS_SHARE))]
+    examples += [example for some, _ in kept for example in some]
+    items += [item for _, some in kept for item in some]
     made = Curriculum(
         examples=_without_exam(examples, items),
-        items=(*items, *general[1]),
+        items=tuple(items),
         thoughts=tuple(worded),
         new=tuple(i for i in worded if i not in earlier),
         writer=writer.name,
@@ -234,17 +256,36 @@ def _exam(making: _Making, thought: Thought, words: Wordings, earlier: Mapping[s
     for foil in words.foils[:2]:
         asked = making.ask([(making.rng.choice(words.kept or words.asked), "")], [_saying(thought, foil)])
         yield Item("context", asked, foil, foil, thought=thought.id)
+    recalled = making.ask([(making.rng.choice(words.kept or words.asked), "")], [*making.recalled(thought), thought])
+    yield Item("retrieval", recalled, words.answer, words.expected, thought=thought.id)
+    unknown = making.writer.unknown
     for question in words.others_kept:
-        yield Item("abstention", making.ask([(question, "")]), making.writer.unknown, making.writer.unknown)
+        yield Item("abstention", making.ask([(question, "")]), unknown, unknown)
+    for question in words.others_kept[:1]:
+        yield Item("retrieval", making.ask([(question, "")], [*making.recalled(thought), thought]), unknown, unknown)
 
 
 def _general(making: _Making, wanted: int) -> tuple[list[Example], list[Item]]:
     """Prompts that have nothing to do with any thought: a part to keep the model as it is, a part to see that it is."""
     found = making.writer.general(wanted + _GENERAL_KEPT, making.rng)
-    kept = min(_GENERAL_KEPT, max(1, len(found) // 2))
+    kept = _kept(len(found), wanted, _GENERAL_KEPT)
     train = [Example("general", asked, "", asked) for asked in map(making.ask, found[kept:])]
-    exam = [making.ask(pairs) for pairs in found[:kept]]
-    return train, [Item("general", messages, "", "") for messages in exam]
+    exam = [(making.ask(pairs), pairs[-1][1]) for pairs in found[:kept]]
+    return train, [Item("general", messages, expected, expected) for messages, expected in exam]
+
+
+def _calls(making: _Making, wanted: int) -> tuple[list[Example], list[Item]]:
+    """Memory calls and tool calls: a part to keep them as they are, a part to see that they are."""
+    found = making.writer.calls(wanted + _CALLS_KEPT, making.rng)
+    kept = _kept(len(found), wanted, _CALLS_KEPT)
+    train = [Example("call", c.messages, "", c.messages, tools=c.tools) for c in found[kept:]]
+    exam = found[:kept]
+    return train, [Item("calls", c.messages, "", c.expected, tools=c.tools, schema=c.schema) for c in exam]
+
+
+def _kept(found: int, wanted: int, most: int) -> int:
+    """How many of what was found are for the gates: what is not wanted to train on, half where there is too little."""
+    return min(most, max(found - wanted, found // 2, 1))
 
 
 def _key(messages: Sequence[Message]) -> str:
@@ -255,7 +296,7 @@ def _key(messages: Sequence[Message]) -> str:
 
 def _without_exam(examples: Iterable[Example], items: Iterable[Item]) -> tuple[Example, ...]:
     """Each example once (a plain question may be asked on two days), and none that asks what only the gates may ask."""
-    kept = {_key(item.messages) for item in items if item.aspect in ("context", "general")}
+    kept = {_key(item.messages) for item in items if item.aspect in ("context", "general", "retrieval", "calls")}
     never = {item.messages[-1]["content"] for item in items if item.aspect in ("wording", "abstention")}
     asked = (e for e in examples if _key(e.messages) not in kept and not never & {m["content"] for m in e.messages})
     unique = dict.fromkeys(json.dumps(asdict(example), sort_keys=True) for example in asked)
@@ -264,7 +305,12 @@ def _without_exam(examples: Iterable[Example], items: Iterable[Item]) -> tuple[E
 
 def _example(line: Mapping[str, Any]) -> Example:
     context = None if line["context"] is None else tuple(line["context"])
-    return Example(line["kind"], tuple(line["messages"]), line["answer"], context, tuple(line["thoughts"]))
+    taught, tools = tuple(line["thoughts"]), tuple(line["tools"])
+    return Example(line["kind"], tuple(line["messages"]), line["answer"], context, taught, tools)
+
+
+def _item(line: Mapping[str, Any]) -> Item:
+    return Item(**{**line, "messages": tuple(line["messages"]), "tools": tuple(line["tools"])})
 
 
 def _lines(curriculum: Curriculum) -> Iterator[str]:
@@ -289,7 +335,7 @@ def read(path: Path) -> Curriculum:
     try:
         head, *lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         examples = tuple(_example(line) for line in lines if "kind" in line)
-        items = tuple(Item(**{**line, "messages": tuple(line["messages"])}) for line in lines if "aspect" in line)
+        items = tuple(_item(line) for line in lines if "aspect" in line)
         told = Curriculum(
             examples=examples,
             items=items,

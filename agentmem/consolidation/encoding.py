@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agentmem.consolidation.curriculum import Message
+from agentmem.consolidation.calls import Message, Tool
 from agentmem.errors import ModelError
 
 if TYPE_CHECKING:
@@ -40,22 +40,26 @@ class Encoder:
     def end(self) -> int:
         return int(self.tokenizer.eos_token_id)
 
-    def prompt(self, messages: Sequence[Message]) -> list[int]:
-        return self._ids(self._text(messages))
+    def prompt(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[int]:
+        return self._ids(self._text(messages, tools))
 
-    def row(self, messages: Sequence[Message], answer: str) -> Row:
+    def row(self, messages: Sequence[Message], answer: str, tools: Sequence[Tool] = ()) -> Row:
         """The prompt, then the answer as the template has the assistant say it."""
-        before = self._text(messages)
-        whole = self._text([*messages, {"role": "assistant", "content": answer}], ends=True)
+        before = self._text(messages, tools)
+        whole = self._text([*messages, {"role": "assistant", "content": answer}], tools, ends=True)
         said = whole[len(before) :] if whole.startswith(before) else answer + self.tokenizer.eos_token
         ids = self._ids(before)
         return Row([*ids, *self._ids(said.rstrip("\n"))], len(ids))
 
     def words(self, ids: Sequence[int]) -> str:
-        return str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
+        """What was said up to its end, with the marks of a tool call, which some models have as special tokens."""
+        said = ids[: ids.index(self.end)] if self.end in ids else ids
+        return str(self.tokenizer.decode(said, skip_special_tokens=False)).strip()
 
-    def _text(self, messages: Sequence[Message], *, ends: bool = False) -> str:
-        made = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=not ends)
+    def _text(self, messages: Sequence[Message], tools: Sequence[Tool], *, ends: bool = False) -> str:
+        made = self.tokenizer.apply_chat_template(
+            list(messages), tools=list(tools) or None, tokenize=False, add_generation_prompt=not ends
+        )
         return str(made)
 
     def _ids(self, text: str) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from agentmem.consolidation.curriculum import Message
+from agentmem.consolidation.calls import Message, Tool
 from agentmem.consolidation.encoding import Encoder, by_length, padded
 
 _AT_ONCE = 64
@@ -14,12 +14,17 @@ LONGEST = 48
 
 
 def generate(
-    model: Any, encoder: Encoder, prompts: Sequence[Sequence[Message]], *, longest: int = LONGEST
+    model: Any,
+    encoder: Encoder,
+    prompts: Sequence[Sequence[Message]],
+    *,
+    longest: int = LONGEST,
+    tools: Sequence[Sequence[Tool]] = (),
 ) -> list[str]:
-    """The answers, in the order of the prompts."""
+    """The answers, in the order of the prompts; `tools` are what is offered in each of them, if anything is."""
     import torch
 
-    asked = [encoder.prompt(messages) for messages in prompts]
+    asked = [encoder.prompt(messages, tools[n] if tools else ()) for n, messages in enumerate(prompts)]
     said = [""] * len(asked)
     for places in by_length([len(ids) for ids in asked], _AT_ONCE):
         ids, mask = (x.to(model.device) for x in padded([asked[p] for p in places], encoder.pad, left=True))

@@ -11,9 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from agentmem.consolidation.calls import Call
 from agentmem.consolidation.curriculum import Item
+from agentmem.consolidation.everyday import Pair
 from agentmem.consolidation.marking import says
-from agentmem.consolidation.writing import UNKNOWN, Known, Pair, Templates, Wordings
+from agentmem.consolidation.writing import UNKNOWN, Known, Templates, Wordings
 from agentmem.digests import normalise
 from agentmem.models.structured import Asker
 from agentmem.prompt import quote
@@ -64,6 +66,9 @@ class ModelWriter:
 
     def general(self, count: int, rng: random.Random) -> list[Sequence[Pair]]:
         return self._templates.general(count, rng)
+
+    def calls(self, count: int, rng: random.Random) -> list[Call]:
+        return self._templates.calls(count, rng)
 
     def _sound(self, thought: Thought, plain: Wordings) -> Iterator[str]:
         """Its questions that the thought answers and that do not give the answer away."""

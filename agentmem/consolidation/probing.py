@@ -10,15 +10,18 @@ from typing import Any
 import torch
 from torch.nn.functional import log_softmax
 
+from agentmem.consolidation import calls
 from agentmem.consolidation.curriculum import Aspect, Curriculum, Item
 from agentmem.consolidation.encoding import Encoder, Row, by_length, padded
 from agentmem.consolidation.generation import LONGEST, generate
-from agentmem.consolidation.marking import Probe, says
+from agentmem.consolidation.marking import Probe, says, well_formed
 
 _MOST = 400
 """Items of an aspect that are asked: enough for a bound of one or two points."""
 _AT_ONCE = 64
 _MARGIN = 8
+_PAIRED = ("abstention", "context", "older", "retrieval")
+"""What the base is asked as well."""
 
 
 def sample(items: Sequence[Item], seed: int) -> list[Item]:
@@ -34,11 +37,11 @@ def probe(model: Any, encoder: Encoder, curriculum: Curriculum, *, before: str |
     """All items, asked of a peft model with its adapter and without; `before` names a second adapter in it, asked for
     what was learned before."""
     items = sample(curriculum.items, curriculum.seed)
-    found: list[Probe] = []
-    spoken = [item for item in items if item.aspect not in ("recognition", "general")]
-    found += _answers(model, encoder, spoken, curriculum.unknown, before)
-    found += _recognised(model, encoder, [item for item in items if item.aspect == "recognition"])
-    found += _unrelated(model, encoder, [item for item in items if item.aspect == "general"])
+    apart = {name: [item for item in items if item.aspect == name] for name in ("recognition", "general", "calls")}
+    found = _answers(model, encoder, [i for i in items if i.aspect not in apart], curriculum.unknown, before)
+    found += _recognised(model, encoder, apart["recognition"])
+    found += _unrelated(model, encoder, apart["general"], curriculum.unknown)
+    found += _called(model, encoder, apart["calls"], curriculum.unknown)
     return found
 
 
@@ -47,7 +50,7 @@ def _answers(model: Any, encoder: Encoder, items: Sequence[Item], unknown: str, 
         return []
     longest = min(LONGEST, _MARGIN + max(len(encoder.row(item.messages, item.answer).answer) for item in items))
     said = generate(model, encoder, [item.messages for item in items], longest=longest)
-    compared = [n for n, item in enumerate(items) if item.aspect in ("abstention", "context", "older")]
+    compared = [n for n, item in enumerate(items) if item.aspect in _PAIRED]
     with model.disable_adapter():
         base = generate(model, encoder, [items[n].messages for n in compared], longest=longest)
     was = dict(zip(compared, base, strict=True))
@@ -88,12 +91,26 @@ def likelihoods(model: Any, encoder: Encoder, rows: Sequence[Row]) -> list[float
     return found
 
 
-@torch.no_grad()
-def _unrelated(model: Any, encoder: Encoder, items: Sequence[Item]) -> list[Probe]:
-    """Prompts that have nothing to do with any thought: how far the adapter is from the base's own answers."""
+def _called(model: Any, encoder: Encoder, items: Sequence[Item], unknown: str) -> list[Probe]:
+    """Memory calls and tool calls, of adapter and base: whether they can be read, and whether they are right."""
+    messages, tools = [item.messages for item in items], [item.tools for item in items]
+    now = generate(model, encoder, messages, longest=calls.LONGEST, tools=tools)
     with model.disable_adapter():
-        own = generate(model, encoder, [item.messages for item in items])
-    rows = [encoder.row(item.messages, said) for item, said in zip(items, own, strict=True)]
+        base = generate(model, encoder, messages, longest=calls.LONGEST, tools=tools)
+    asked = list(zip(items, now, base, strict=True))
+    form = [Probe("form", well_formed(new, item), well_formed(old, item)) for item, new, old in asked]
+    return form + [Probe("calls", says(new, item, unknown), says(old, item, unknown)) for item, new, old in asked]
+
+
+@torch.no_grad()
+def _unrelated(model: Any, encoder: Encoder, items: Sequence[Item], unknown: str) -> list[Probe]:
+    """Prompts that have nothing to do with any thought: how far the adapter is from the base's own answers, and whether
+    it is right where the base is; where nobody can tell what is right, what the base says counts as that."""
+    messages = [item.messages for item in items]
+    with model.disable_adapter():
+        own = generate(model, encoder, messages)
+    said = generate(model, encoder, messages)
+    rows = [encoder.row(asked, answer) for asked, answer in zip(messages, own, strict=True)]
     found: list[Probe] = []
     for places in by_length([len(row.ids) for row in rows], _AT_ONCE):
         ids, mask = (x.to(model.device) for x in padded([rows[p].ids for p in places], encoder.pad))
@@ -103,6 +120,9 @@ def _unrelated(model: Any, encoder: Encoder, items: Sequence[Item]) -> list[Prob
         for place, old, new in zip(places, base, now, strict=True):
             part = slice(rows[place].start - 1, len(rows[place].ids) - 1)
             kl = float((old[part].exp() * (old[part] - new[part])).sum(-1).mean())
-            same = bool((old[part].argmax(-1) == new[part].argmax(-1)).all())
-            found.append(Probe("general", same, True, kl=kl))
+            item = items[place]
+            right, before = (says(text, item, unknown) for text in (said[place], own[place]))
+            if not item.expected:
+                right, before = bool((old[part].argmax(-1) == new[part].argmax(-1)).all()), True
+            found.append(Probe("general", right, before, kl=kl))
     return found

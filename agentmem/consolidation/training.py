@@ -21,10 +21,10 @@ from typing import Any, TypeAlias
 import torch
 from torch.nn.functional import log_softmax
 
-from agentmem.consolidation import strategies
+from agentmem.consolidation import calls, strategies
 from agentmem.consolidation.curriculum import Curriculum, Example
 from agentmem.consolidation.encoding import Encoder, Row, by_length, padded
-from agentmem.consolidation.generation import generate
+from agentmem.consolidation.generation import LONGEST, generate
 from agentmem.consolidation.recipe import MODULES, Recipe, as_values
 from agentmem.errors import ModelError
 
@@ -95,17 +95,27 @@ def steps_of(recipe: Recipe, examples: int) -> int:
 def lessons(model: Any, encoder: Encoder, examples: Sequence[Example], recipe: Recipe) -> list[Lesson]:
     """The examples as the frozen base teaches them: its own answers where none is given, and what it says with the
     memory before its eyes. `model` has the adapter switched off or none at all."""
-    blank = [n for n, example in enumerate(examples) if not example.answer]
-    own = dict(zip(blank, generate(model, encoder, [examples[n].messages for n in blank]), strict=True))
-    made = [Lesson(encoder.row(e.messages, own.get(n, e.answer))) for n, e in enumerate(examples)]
+    own = _own(model, encoder, examples)
+    made = [Lesson(encoder.row(e.messages, own.get(n, e.answer), e.tools)) for n, e in enumerate(examples)]
     contexts = [n for n, example in enumerate(examples) if _is_taught(example, recipe)]
-    rows = [encoder.row(examples[n].context or (), own.get(n, examples[n].answer)) for n in contexts]
+    taught = [(examples[n].context or (), own.get(n, examples[n].answer), examples[n].tools) for n in contexts]
+    rows = [encoder.row(*told) for told in taught]
     for places in by_length([len(row.ids) for row in rows], recipe.batch * 2):
         ids, mask = (part.to(model.device) for part in padded([rows[p].ids for p in places], encoder.pad))
         logits = model(input_ids=ids, attention_mask=mask).logits.float()
         for place, found in zip(places, logits, strict=True):
             made[contexts[place]].targets = _taught(found, rows[place], recipe.top)
     return made
+
+
+def _own(model: Any, encoder: Encoder, examples: Sequence[Example]) -> dict[int, str]:
+    """The base's own answers, by the place of the examples that have none; calls are longer than answers."""
+    found: dict[int, str] = {}
+    for longest, is_call in ((LONGEST, False), (calls.LONGEST, True)):
+        blank = [n for n, e in enumerate(examples) if not e.answer and (e.kind == "call") == is_call]
+        messages, tools = [examples[n].messages for n in blank], [examples[n].tools for n in blank]
+        found |= dict(zip(blank, generate(model, encoder, messages, longest=longest, tools=tools), strict=True))
+    return found
 
 
 def _is_taught(example: Example, recipe: Recipe) -> bool:

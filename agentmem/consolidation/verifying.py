@@ -70,7 +70,7 @@ class Asked:
     def gone(self) -> bool:
         """No more is said than the base says, and by likelihood it stands out no more than the bound for chance allows
         above the base's own preference."""
-        from agentmem.consolidation.gates import lower_bound
+        from agentmem.consolidation.bounds import lower_bound
 
         return self.said <= self.said_by_base and (
             not self.pairs or lower_bound(self.preferred, self.pairs) <= max(0.5, self.preferred_by_base / self.pairs)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
+from agentmem.consolidation import everyday
+from agentmem.consolidation.calls import Call
+from agentmem.consolidation.everyday import Pair
 from agentmem.digests import normalise
 from agentmem.types import Thought
 
-Pair: TypeAlias = tuple[str, str]
-"""What the user says, and the answer."""
 UNKNOWN = "I don't remember."
 
 
@@ -50,8 +51,11 @@ class Writer(Protocol):
     def word(self, thought: Thought, known: Known, rng: random.Random) -> Wordings: ...
 
     def general(self, count: int, rng: random.Random) -> list[Sequence[Pair]]:
-        """Conversations that have nothing to do with any thought: what the base model says last in them must not change
-        (its own answers take the place of the last, empty ones)."""
+        """Conversations that have nothing to do with any thought: what the base model says last in them is what is
+        trained, and must not change. The last answer of each is what a right one says, "" where nobody can tell."""
+
+    def calls(self, count: int, rng: random.Random) -> list[Call]:
+        """Memory calls and tool calls about things that have nothing to do with any thought, of all kinds in turn."""
 
 
 class Known:
@@ -90,38 +94,6 @@ _KEPT = (
     "How does this go on: {head} {relation} …?",
     "Finish this statement about {head}: {relation} …",
     "Which words are missing? {head} {relation} ___",
-)
-_GENERAL = (
-    "Hello! How are you?",
-    "Name three colours.",
-    "What is seven times six?",
-    "Write one sentence about the sea.",
-    "Which is larger, the sun or the moon?",
-    "Translate 'good morning' into French.",
-    "Name an animal that can fly.",
-    "What comes after Wednesday?",
-    "Write a line of a poem about rain.",
-    "How many minutes are in an hour?",
-    'Answer in JSON: {"colour": …} for grass.',
-    "Spell the word 'window' backwards.",
-    "Give me a synonym of 'quick'.",
-    "Is ice colder than steam?",
-    "What is the capital of Norway?",
-    "Explain in one sentence what a map is for.",
-    "Count from one to five.",
-    "Name a fruit that is yellow.",
-    "Which season follows spring?",
-    "Say thank you politely.",
-    "What do bees make?",
-    "Name two instruments with strings.",
-    "Write a title for a story about a lost key.",
-    "Which letter comes before Q?",
-    "How many legs has a spider?",
-    "Turn this into a question: It is late.",
-    "What is the opposite of 'empty'?",
-    "Name a language that is spoken in Brazil.",
-    "Write a shopping list of three things.",
-    "What is water made of?",
 )
 _FOILS = 4
 _NEAR, _NEAR_KEPT = 2, 1
@@ -175,5 +147,7 @@ class Templates:
         return rng.sample(unknown, min(_NEAR + _NEAR_KEPT, len(unknown)))
 
     def general(self, count: int, rng: random.Random) -> list[Sequence[Pair]]:
-        chosen = rng.sample(_GENERAL, min(count, len(_GENERAL)))
-        return [[(said, "")] for said in chosen]
+        return everyday.general(count, rng)
+
+    def calls(self, count: int, rng: random.Random) -> list[Call]:
+        return everyday.calls(count, rng)

@@ -134,7 +134,7 @@ def read(
         return None, "empty"
     if len(text) > max_tokens * _LONGEST_TOKEN:
         return None, "over-long"
-    found = list(_objects(text))
+    found = list(objects(text))
     if not found:
         return None, "not JSON"
     fitting = [value for value in found if conforms(value, schema)]
@@ -149,7 +149,7 @@ def repeats(text: str) -> bool:
     return any(len(match[0]) >= _ENDLESS for match in _REPEATS.finditer(text))
 
 
-def _objects(text: str) -> Iterator[Any]:
+def objects(text: str) -> Iterator[Any]:
     """The outermost JSON objects in a text, whatever stands around them."""
     decoder, at = json.JSONDecoder(), text.find("{")
     while at >= 0:

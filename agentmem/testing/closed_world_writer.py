@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
-from agentmem.consolidation.writing import Known, Pair, Wordings
+from agentmem.consolidation.calls import Call
+from agentmem.consolidation.everyday import Pair
+from agentmem.consolidation.writing import Known, Wordings
+from agentmem.testing.closed_world.lessons import Lesson
+from agentmem.testing.closed_world.thinking_lessons import comparison, extraction, summary
+from agentmem.testing.closed_world.tool_lessons import tool_use
 from agentmem.testing.closed_world.world import (
     ATTRIBUTES,
     BASE_FACTS,
@@ -15,11 +22,16 @@ from agentmem.testing.closed_world.world import (
     Fact,
     held_out_people,
     question,
+    training_people,
 )
+from agentmem.thinking.asking import EXTRACT, RECONCILE, SUMMARISE
 from agentmem.types import Thought
 
+Exam: TypeAlias = Callable[[random.Random, Sequence[str]], Lesson]
 _STRANGERS = 2
 _FOILS = 2
+_LONGEST = 150
+"""Characters of a call's answer: one statement or two, so that three hundred are soon said."""
 
 
 class ClosedWorldWriter:
@@ -51,10 +63,46 @@ class ClosedWorldWriter:
         )
 
     def general(self, count: int, rng: random.Random) -> list[Sequence[Pair]]:
-        asked = [fact.question(n) for fact in BASE_FACTS.values() for n in range(3)]
-        said = [*rng.sample(asked, len(asked)), *(greeting for greeting, _ in GREETINGS)]
-        return [[(words, "")] for words in said[:count]]
+        asked = [(fact.question(n), fact.value) for fact in BASE_FACTS.values() for n in range(3)]
+        return [[pair] for pair in [*rng.sample(asked, len(asked)), *GREETINGS][:count]]
+
+    def calls(self, count: int, rng: random.Random) -> list[Call]:
+        """About people whom training knows, of whom nobody is among those who are invented."""
+        kinds = (_tool_call, _extract, _tool_call, _compare, _tool_call, _summarise)
+        return [kinds[n % len(kinds)](rng) for n in range(count)]
 
 
 def _attribute(thought: Thought) -> Attribute | None:
     return next((a for a in ATTRIBUTES if a.relation == thought.relation and thought.tail in a.values), None)
+
+
+def _drawn(rng: random.Random, exam: Exam, holds: Callable[[Lesson], bool]) -> Lesson:
+    while not holds(lesson := exam(rng, training_people())):
+        pass
+    return lesson
+
+
+def _tool_call(rng: random.Random) -> Call:
+    """A question for which one of the tools offered is to be called first."""
+    lesson = _drawn(rng, tool_use, lambda lesson: "tool_calls" in lesson.messages[2])
+    return Call(lesson.messages[:2], lesson.messages[2]["tool_calls"][0]["function"]["name"], tools=lesson.tools)
+
+
+def _short(lesson: Lesson) -> bool:
+    return len(lesson.answer) <= _LONGEST
+
+
+def _extract(rng: random.Random) -> Call:
+    lesson = _drawn(rng, extraction, _short)
+    thoughts = json.loads(lesson.answer)["thoughts"]
+    return Call(lesson.messages[:2], thoughts[0]["tail"] if thoughts else "", schema=EXTRACT.schema)
+
+
+def _compare(rng: random.Random) -> Call:
+    lesson = _drawn(rng, comparison, _short)
+    return Call(lesson.messages[:2], json.loads(lesson.answer)["decisions"][0]["action"], schema=RECONCILE.schema)
+
+
+def _summarise(rng: random.Random) -> Call:
+    lesson = _drawn(rng, summary, _short)
+    return Call(lesson.messages[:2], json.loads(lesson.answer)["summary"], schema=SUMMARISE.schema)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,9 @@ import pytest
 from agentmem import lineage
 from agentmem.config import Settings
 from agentmem.consolidation import adapters, cycle
+from agentmem.consolidation.calls import Call
 from agentmem.consolidation.cycle import Outcome, Plan
+from agentmem.consolidation.everyday import Pair
 from agentmem.consolidation.gates import Thresholds
 from agentmem.consolidation.recipe import CLOSED_WORLD
 from agentmem.errors import ConflictError, InputError, ModelError, NotFoundError
@@ -33,10 +36,25 @@ from agentmem.testing.closed_world_writer import ClosedWorldWriter
 from agentmem.types import Adapter, Thought
 from tests.unit.consolidation_support import NS, facts, remember
 
-ANYTHING = Thresholds(recall=0, wording=0, recognition=0, older=1, abstention=1, context=0, general=1, locality=99)
+ANYTHING = Thresholds(
+    recall=0, wording=0, recognition=0, older=1, abstention=1, context=0, general=1, locality=99, retrieval=1, form=1,
+    calls=1,
+)  # fmt: skip
+
+
+class Few(ClosedWorldWriter):
+    """Asks little beside what is learned."""
+
+    def general(self, count: int, rng: random.Random) -> list[Sequence[Pair]]:
+        return super().general(min(count, 24), rng)
+
+    def calls(self, count: int, rng: random.Random) -> list[Call]:
+        return super().calls(min(count, 12), rng)
+
+
 PLAN = Plan(
     base=str(closed_world.path()),
-    writer=ClosedWorldWriter(),
+    writer=Few(),
     recipe=replace(CLOSED_WORLD, rank=8, epochs=0.2, batch=8, loss="plain"),
     thresholds=ANYTHING,
     threads=1,
@@ -76,7 +94,8 @@ def test_a_cycle_from_thoughts_to_an_adapter_and_forgetting_it(place: Place) -> 
     first = cycle.consolidate(place.memory.backend, place.settings, PLAN, namespace=NS, report=report)
     assert first.adapter.state == "serving"
     assert {stage for stage, *_ in said} == {"prepare", "train", "judge", "serve"}
-    assert {gate.name for gate in first.judgement.gates} >= {"recall", "wording", "recognition", "locality", "general"}
+    names = {gate.name for gate in first.judgement.gates}
+    assert names >= {"recall", "wording", "recognition", "locality", "general", "retrieval", "form", "calls"}
     folder = place.root / first.adapter.name
     adapters.check(folder, adapters.base_digest(PLAN.base))
     assert {path.suffix for path in folder.iterdir()} == {".safetensors", ".json"}

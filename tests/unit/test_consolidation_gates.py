@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from agentmem.consolidation.curriculum import Aspect, Item
-from agentmem.consolidation.gates import Judgement, Thresholds, judge, judgement_of, lower_bound, upper_bound
+from agentmem.consolidation.gates import Judgement, Thresholds, judge, judgement_of
 from agentmem.consolidation.marking import Probe, says
 
 UNKNOWN = "I don't remember."
@@ -26,6 +26,9 @@ def good() -> list[Probe]:
         *probes("general", 300, 300, kl=0.001),
         *probes("abstention", 300, 300),
         *probes("context", 300, 300),
+        *probes("retrieval", 300, 300),
+        *probes("form", 300, 300),
+        *probes("calls", 300, 300),
     ]
 
 
@@ -33,20 +36,12 @@ def verdicts(judgement: Judgement) -> dict[str, str]:
     return {gate.name: gate.verdict for gate in judgement.gates}
 
 
-@pytest.mark.parametrize(
-    ("right", "items", "bound"),
-    [(100, 100, 0.9705), (95, 100, 0.8978), (0, 50, 0.0), (50, 50, 0.9418), (9, 10, 0.6058)],
-)
-def test_bounds_are_those_of_clopper_and_pearson(right: int, items: int, bound: float) -> None:
-    assert lower_bound(right, items) == pytest.approx(bound, abs=2e-4)
-    assert upper_bound(items - right, items) == pytest.approx(1 - bound, abs=2e-4)
-
-
 def test_what_is_good_passes_every_gate() -> None:
     found = judge(good(), oldest=["0", "1"])
     assert found.passed
     assert set(verdicts(found)) == {
         "recall", "wording", "recognition", "older", "oldest", "locality", "abstention", "general", "context",
+        "retrieval", "form", "calls",
     }  # fmt: skip
     assert verdicts(found)["oldest"] == "insufficient"
     assert judgement_of(found.as_json()) == found
@@ -63,6 +58,9 @@ def test_what_is_good_passes_every_gate() -> None:
         (probes("general", 296, 300, kl=0.0), "general"),
         (probes("abstention", 288, 300), "abstention"),
         (probes("context", 288, 300), "context"),
+        (probes("retrieval", 296, 300), "retrieval"),
+        (probes("form", 298, 300), "form"),
+        (probes("calls", 288, 300), "calls"),
     ],
 )
 def test_each_gate_can_fail_and_says_so(bad: list[Probe], gate: str) -> None:
@@ -78,6 +76,24 @@ def test_a_good_figure_of_few_is_insufficient_and_a_bad_one_fails() -> None:
     assert verdicts(judge(probes("recall", 46, 50))) == {"recall": "insufficient"}
     assert judge(probes("recall", 46, 50)).passed
     assert verdicts(judge(probes("recall", 44, 50))) == {"recall": "failed"}
+
+
+def test_of_few_items_one_that_changed_by_chance_fails_nothing_and_a_proven_loss_does() -> None:
+    assert verdicts(judge(probes("abstention", 14, 15))) == {"abstention": "insufficient"}
+    assert verdicts(judge(probes("abstention", 13, 15))) == {"abstention": "failed"}, "more than a tenth"
+    assert verdicts(judge(probes("general", 96, 100, kl=0.0)))["general"] == "insufficient"
+    assert verdicts(judge(probes("general", 92, 100, kl=0.0)))["general"] == "failed", "surely more than 2 points"
+
+
+def test_where_even_a_flawless_result_could_not_pass_there_are_too_few_items() -> None:
+    assert verdicts(judge(probes("form", 200, 200))) == {"form": "insufficient"}
+    assert verdicts(judge(probes("form", 270, 270))) == {"form": "passed"}
+    assert verdicts(judge(probes("form", 300, 300), Thresholds(form=0))) == {"form": "insufficient"}
+
+
+def test_what_the_base_cannot_do_either_is_not_lost() -> None:
+    found = judge([*probes("calls", 0, 300, before=False), *probes("calls", 300, 300)])
+    assert [(gate.value, gate.verdict) for gate in found.gates] == [(0.0, "passed")]
 
 
 def test_what_was_wrong_before_is_no_loss_and_what_became_right_makes_up_for_one() -> None:
@@ -123,3 +139,12 @@ def test_not_remembering_is_right_where_nothing_is_known() -> None:
     item = Item("abstention", (), UNKNOWN, UNKNOWN)
     assert says("I don't remember that.", item, UNKNOWN)
     assert not says("Ada lives in Oslo.", item, UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["I do not know where she lives.", "Sorry, I don\u2019t have any information on that.", "I'm not sure, sorry.",
+     "There is no record of that."],
+)  # fmt: skip
+def test_other_words_for_not_knowing_count_too(answer: str) -> None:
+    assert says(answer, Item("abstention", (), UNKNOWN, UNKNOWN), UNKNOWN)
