@@ -68,7 +68,8 @@ class Settings:
 
     `store` is a path or a URL; `retention_days` is the age at which turns are forgotten, None never; `chunk_turns` is
     the number of turns that close a chunk; `think` has a model think about each exchange behind its answer; `api_key`
-    goes to the model server at `base_url` and is never shown. `base` is the folder of the model that is served, which
+    goes to the model server at `base_url` and is never shown; `replicas` are the addresses of the servers behind it,
+    where there are several. `base` is the folder of the model that is served, which
     consolidation trains adapters of; `adapters` is the folder that these lie in; `gates` are thresholds that differ
     from those of `agentmem.consolidation.gates`.
     """
@@ -79,6 +80,7 @@ class Settings:
     embedder_device: str = "cpu"
     model: str | None = None
     base_url: str | None = None
+    replicas: list[str] = field(default_factory=list)
     api_key: SecretStr | None = None
     vllm_python: str | None = None
     base: str | None = None

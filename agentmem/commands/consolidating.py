@@ -48,24 +48,84 @@ _FAILED = 1
 @click.option("--settled", type=Age(), metavar="AGE", help="Only what has stood so long, e.g. 36h, 7d.")
 @click.option("--control", is_flag=True, help="Train a second one on shuffled answers, which must fail.")
 @click.option("--threads", type=click.IntRange(min=1), help="For training on the CPU.  [default: all cores]")
+@click.option("--nice", type=click.IntRange(0, 19), default=0, help="How much training gives way to other processes.")
+@click.option(
+    "--limit", type=Age(), metavar="AGE", help="Stop training after so long; the next cycle goes on from there."
+)
+@click.option("--every", type=Age(), metavar="AGE", help="Stay, and run a cycle so long after the last.")
+@click.option(
+    "--when", "conditions", multiple=True, metavar="CONDITION", help="Stay, and run one when: idle, nightly, new:50."
+)
+@click.option("--once", is_flag=True, help="With --every or --when: look once, run a cycle if it is due, and end.")
 @json_option
 @common
 def consolidate(
-    call: Call, dry_run: bool, model: str | None, base_url: str | None, base: str | None, **how: Any
+    call: Call,
+    dry_run: bool,
+    model: str | None,
+    base_url: str | None,
+    base: str | None,
+    every: timedelta | None,
+    conditions: tuple[str, ...],
+    once: bool,
+    **how: Any,
 ) -> None:
     """Distil what is remembered into an adapter of the model.
 
     It is trained beside the server, judged, and answers only if it passes. Text recall stays on. What this needs is in
     the extra `lora`.
+
+    With --every or --when, which may be repeated, it stays and runs a cycle whenever all of them hold and something has
+    changed; it says what it waits for.
     """
     call = call.with_settings(model=model, base_url=base_url, base=base)
+    scheduled = every is not None or bool(conditions)
+    if once and not scheduled:
+        raise click.UsageError("--once goes with --every or --when")
     with call.memory() as memory:
+        if scheduled and not dry_run:
+            _keep(call, memory, conditions, every, once=once, how=how)
+            return
         place = None if dry_run and call.settings.base is not None else _place(call)
         plan = _plan(call, place, **how)
         if dry_run:
             _preview(call, memory, plan)
         else:
             _run(call, memory, plan, place)
+
+
+def _keep(
+    call: Call,
+    memory: Memory,
+    conditions: tuple[str, ...],
+    every: timedelta | None,
+    *,
+    once: bool,
+    how: Mapping[str, Any],
+) -> None:
+    """Cycles as they fall due, until somebody ends it."""
+    from threading import Event
+
+    from agentmem.consolidation.schedule import Keeper, when_of
+
+    def means() -> tuple[Plan, Place | None]:
+        place = _place(call)
+        return _plan(call, place, **how), place
+
+    means()  # what is wrong with the command itself is told at once
+    keeper = Keeper(
+        memory.backend,
+        call.settings,
+        means,
+        when_of(conditions, every),
+        call.namespace,
+        tell=lambda line: say(line, err=call.as_json),
+        done=lambda outcome, place: _told(call, outcome, place),
+    )
+    if not once:
+        keeper.keep(Event())
+    elif (wait := keeper.look()) is not None:
+        say(f"skipped: {wait.reason}", err=call.as_json)
 
 
 def _place(call: Call) -> Place | None:
@@ -75,7 +135,16 @@ def _place(call: Call) -> Place | None:
 
 
 def _plan(
-    call: Call, place: Place | None, *, writer: str, settled: timedelta | None, control: bool, **how: Any
+    call: Call,
+    place: Place | None,
+    *,
+    writer: str,
+    settled: timedelta | None,
+    control: bool,
+    threads: int | None,
+    nice: int,
+    limit: timedelta | None,
+    **how: Any,
 ) -> Plan:
     from dataclasses import replace
 
@@ -86,7 +155,7 @@ def _plan(
 
     base = _base(call, place)
     tiny = writer == "closed-world" or (writer == "auto" and Path(base).resolve() == closed_world.path().resolve())
-    given = {name: value for name, value in how.items() if value is not None and name != "threads"}
+    given = {name: value for name, value in how.items() if value is not None}
     return Plan(
         base=base,
         writer=_chosen_writer(call, "closed world" if tiny else writer, place),
@@ -94,7 +163,9 @@ def _plan(
         rules=Rules() if settled is None else Rules(settled=settled),
         thresholds=thresholds_of(call.settings),
         control=control,
-        threads=how.get("threads") or 0,
+        threads=threads or 0,
+        nice=nice,
+        limit=limit,
     )
 
 
@@ -154,12 +225,16 @@ def _run(call: Call, memory: Memory, plan: Plan, place: Place | None) -> None:
 
     with staged(hidden=call.as_json) as report:
         outcome = run(memory.backend, call.settings, plan, namespace=call.namespace, place=place, report=report)
+    _told(call, outcome, place)
+    if outcome.adapter.state == "rejected":
+        raise click.exceptions.Exit(_FAILED)
+
+
+def _told(call: Call, outcome: Outcome, place: Place | None) -> None:
     if call.as_json:
         print_json(_as_json(outcome))
     else:
         _tell(outcome, place)
-    if outcome.adapter.state == "rejected":
-        raise click.exceptions.Exit(_FAILED)
 
 
 def _as_json(outcome: Outcome) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@
     training     the adapter's weights, from the frozen base; strategies: other ways to go on
     probing      what a model with an adapter knows; gates: whether that is good enough, by bounds
     adapters     folders of weights; hotload: into the running server and out again
-    cycle        all of it, in this order; each stage may be killed
+    cycle        all of it, in this order; each stage may be killed; schedule: when one is due
     service      which model name a request goes to
 
 Torch, transformers and peft are imported by the processes that train and judge, and nowhere else.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -325,9 +326,11 @@ def _digested(curriculum: Curriculum) -> Curriculum:
 
 
 def write(curriculum: Curriculum, path: Path) -> None:
-    """As JSON Lines: first what it is, then the examples and the items."""
-    path.write_text("\n".join(_lines(curriculum)) + "\n", "utf-8")
-    path.chmod(0o600)
+    """As JSON Lines: first what it is, then the examples and the items. It is there whole, or not at all."""
+    draft = path.with_suffix(".draft")
+    draft.touch(0o600)
+    draft.write_text("\n".join(_lines(curriculum)) + "\n", "utf-8")
+    os.replace(draft, path)
 
 
 def read(path: Path) -> Curriculum:

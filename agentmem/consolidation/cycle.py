@@ -13,11 +13,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Event, Timer
 from typing import Any
 
 from agentmem import lineage, offline
@@ -35,7 +36,7 @@ from agentmem.errors import ConflictError, InputError, ModelError, SettingsError
 from agentmem.ids import new_id
 from agentmem.interfaces import Backend, Reader
 from agentmem.models.select import Place
-from agentmem.types import Adapter, Namespace
+from agentmem.types import Adapter, Namespace, Thought
 
 Report = Callable[[str, int, int, str], None]
 """Called with the stage, how much of it is done, of how much, and a word on it."""
@@ -44,7 +45,8 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a cycle is to do. `base` is the folder of the model that is served."""
+    """What a cycle is to do. `base` is the folder of the model that is served. Training and judging use `threads` of
+    the processor (0: all), give way to other processes by `nice`, and are stopped after `limit`, to be gone on with."""
 
     base: str
     writer: Writer
@@ -53,6 +55,8 @@ class Plan:
     thresholds: Thresholds = field(default_factory=Thresholds)
     control: bool = False
     threads: int = 0
+    nice: int = 0
+    limit: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,8 @@ def consolidate(
         _clean(backend, settings, root, namespace)
         selection = survey(backend, plan, namespace=namespace, now=utc_now())
         folder, made, parent = _prepare(backend, plan, selection, root, base, namespace)
-        _work(folder, worker.Job(plan.base, base, plan.recipe, parent, plan.control, plan.threads), report)
+        job = worker.Job(plan.base, base, plan.recipe, parent, plan.control, plan.threads, plan.nice)
+        _work(folder, job, report, plan.limit)
         judgement = _judged(folder, plan, made)
         control = _judged(folder / "control", plan, made) if plan.control else None
         adapter = _recorded(backend, plan, folder, made, judgement, base, namespace, parent, place)
@@ -139,30 +144,50 @@ def _clean(backend: Backend, settings: Settings, root: Path, namespace: Namespac
 def _prepare(
     backend: Backend, plan: Plan, selection: Selection, root: Path, base: str, namespace: Namespace
 ) -> tuple[Path, Curriculum, str | None]:
-    """The cycle's folder with its curriculum, and the folder of the adapter that it goes on from, if any."""
-    strategy, now = strategies.find(plan.recipe.strategy), utc_now()
+    """The cycle's folder with its curriculum, and the folder of the adapter that it goes on from, if any.
+
+    The folder is named by what there is to learn and how, so that a cycle that was stopped, on whatever day, is gone on
+    with as long as nothing of that has changed.
+    """
+    strategy = strategies.find(plan.recipe.strategy)
     with backend.read() as reader:
         everything = list(reader.select("thought", namespace=namespace, where={"state": "live"}))
-        ages = rehearsed(reader, namespace=namespace, now=now)
         before = lineage.serving(reader, namespace=namespace) if strategy.goes_on else None
     parent = None if before is None else adapters.folder_of(root, before.name)
     if parent is not None:
         adapters.check(parent, base)
-    made = curriculum.build(
+    ids = [sorted(thought.id for thought in some) for some in (selection.chosen, everything)]
+    told = [ids, as_values(plan.recipe), plan.writer.name, base, None if parent is None else parent.name]
+    folder = adapters.work_folder(root, adapters.digest_of(json.dumps(told)))
+    adapters.tidy(root, [path.name for path in root.iterdir() if not path.name.startswith("work-")] + [folder.name])
+    if not (folder / worker.CURRICULUM).exists():
+        made = _curriculum(backend, plan, selection, everything, namespace, going_on=parent is not None)
+        curriculum.write(made, folder / worker.CURRICULUM)
+    return folder, curriculum.read(folder / worker.CURRICULUM), None if parent is None else str(parent)
+
+
+def _curriculum(
+    backend: Backend,
+    plan: Plan,
+    selection: Selection,
+    everything: Sequence[Thought],
+    namespace: Namespace,
+    *,
+    going_on: bool,
+) -> Curriculum:
+    now = utc_now()
+    with backend.read() as reader:
+        ages = rehearsed(reader, namespace=namespace, now=now)
+    return curriculum.build(
         selection.chosen,
         plan.writer,
         seed=plan.recipe.seed,
         now=now,
         everything=everything,
         rehearsed=ages,
-        going_on=parent is not None,
-        rehearses=strategy.rehearses,
+        going_on=going_on,
+        rehearses=strategies.find(plan.recipe.strategy).rehearses,
     )
-    told = json.dumps([made.digest, as_values(plan.recipe), base, None if parent is None else parent.name])
-    folder = adapters.work_folder(root, adapters.digest_of(told))
-    adapters.tidy(root, [path.name for path in root.iterdir() if not path.name.startswith("work-")] + [folder.name])
-    curriculum.write(made, folder / worker.CURRICULUM)
-    return folder, made, None if parent is None else str(parent)
 
 
 def rehearsed(reader: Reader, *, namespace: Namespace, now: datetime) -> dict[str, float]:
@@ -175,16 +200,19 @@ def rehearsed(reader: Reader, *, namespace: Namespace, now: datetime) -> dict[st
     return found
 
 
-def _work(folder: Path, job: worker.Job, report: Report) -> None:
-    """Train and judge in a process of its own, telling its progress. Raises ModelError with what it says went wrong."""
+def _work(folder: Path, job: worker.Job, report: Report, limit: timedelta | None = None) -> None:
+    """Train and judge in a process of its own, telling its progress. Raises ModelError with what it says went wrong,
+    and where it was stopped at its limit."""
     job.write(folder)
     env = {**os.environ, **offline.OFF, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-m", "agentmem.consolidation.worker", str(folder)]
     log = folder / "log"
     fault = ""
+    over = Event()
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with log.open("wb") as errors, subprocess.Popen(command, stderr=errors, env=env, **pipes) as child:
         assert child.stdout is not None
+        ends = _ended_after(child, limit, over)
         try:
             for line in child.stdout:
                 told = _progress(line)
@@ -195,9 +223,27 @@ def _work(folder: Path, job: worker.Job, report: Report) -> None:
         except BaseException:
             child.kill()
             raise
+        finally:
+            ends.cancel()
+    if over.is_set():
+        raise ModelError(f"training was stopped at its limit of {limit}: the next cycle goes on from its checkpoint")
     if child.returncode:
         said = (log.read_text("utf-8", "replace").strip().splitlines() or ["it said nothing"])[-1]
         raise ModelError(fault or f"training ended with code {child.returncode}: {said[:300]}")
+
+
+def _ended_after(child: subprocess.Popen[bytes], limit: timedelta | None, over: Event) -> Timer:
+    """Kills the child after a time, and says so."""
+
+    def end() -> None:
+        over.set()
+        child.kill()
+
+    timer = Timer((limit or timedelta()).total_seconds(), end)
+    timer.daemon = True
+    if limit is not None:
+        timer.start()
+    return timer
 
 
 def _progress(line: bytes) -> Mapping[str, Any]:
@@ -277,11 +323,12 @@ def _serve(
     """Load, try, switch. One that the server cannot have is not put into service."""
     if place is not None:
         root = adapters.root_of(settings, namespace)
-        hotload.load(place, root, adapter.name)
         try:
+            hotload.load(place, root, adapter.name)
             hotload.try_out(place, adapter.name, made.items, made.unknown)
         except ModelError:
-            hotload.unload(place, root, adapter.name)
+            with suppress(ModelError):  # of a server that does not even let go: what it could not do is told
+                hotload.unload(place, root, adapter.name)
             raise
     switch(backend, settings, place, adapter, namespace)
 

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 def service_of(memory: Memory, model: BaseChatModel, namespace: Namespace) -> Service | None:
     """The service for a client's server; None where adapters cannot be had there at all."""
-    place = place_of(model)
+    place = place_of(model, memory.settings)
     return None if place is None else Service(memory.backend, memory.settings, place, namespace)
 
 

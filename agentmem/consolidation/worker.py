@@ -30,7 +30,8 @@ _SHORTEST = 0.2
 @dataclass(frozen=True, slots=True)
 class Job:
     """What to train on which base; `parent` is the folder of the adapter that serves, if any, `control` asks for the
-    one that learns shuffled answers, `threads` is torch's number of them (0: its own choice)."""
+    one that learns shuffled answers, `threads` is torch's number of them (0: its own choice), `nice` how much it gives
+    way to other processes."""
 
     base: str
     base_digest: str
@@ -38,6 +39,7 @@ class Job:
     parent: str | None = None
     control: bool = False
     threads: int = 0
+    nice: int = 0
 
     def write(self, folder: Path) -> None:
         (folder / JOB).write_text(json.dumps(asdict(self)), "utf-8")
@@ -53,6 +55,7 @@ def work(folder: Path) -> None:
     import torch
 
     job, curriculum = read_job(folder), read(folder / CURRICULUM)
+    os.nice(job.nice)
     if job.threads:
         torch.set_num_threads(job.threads)
     if not _done(folder):

@@ -38,11 +38,13 @@ class ChosenModel:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a model is served: the server's OpenAI address, the model's name there, the key (None: it needs none)."""
+    """Where a model is served: the server's OpenAI address, the model's name there, the key (None: it needs none).
+    Where several servers stand behind the address, `replicas` are their own: what is loaded must be loaded in each."""
 
     address: str
     name: str
     key: str | None = None
+    replicas: tuple[str, ...] = ()
 
 
 def choose_model(settings: Settings, *, local: str = LOCAL_SERVER) -> ChosenModel:
@@ -59,13 +61,15 @@ def choose_model(settings: Settings, *, local: str = LOCAL_SERVER) -> ChosenMode
     return ChosenModel(_open_ai(place), place.name, notice)
 
 
-def place_of(model: BaseChatModel) -> Place | None:
+def place_of(model: BaseChatModel, settings: Settings) -> Place | None:
     """Where a client's model is served; None for one that is no OpenAI-compatible server's."""
     address, name = getattr(model, "openai_api_base", None), getattr(model, "model_name", None)
     key: Any = getattr(model, "openai_api_key", None)
     if not isinstance(address, str) or not isinstance(name, str):
         return None
-    return Place(address.rstrip("/"), name, key.get_secret_value() if hasattr(key, "get_secret_value") else None)
+    address, secret = address.rstrip("/"), key.get_secret_value() if hasattr(key, "get_secret_value") else None
+    ours = settings.base_url is not None and _checked(settings.base_url) == address
+    return Place(address, name, secret, tuple(map(_checked, settings.replicas)) if ours else ())
 
 
 def find_place(settings: Settings, *, local: str = LOCAL_SERVER) -> Place | None:
@@ -76,7 +80,7 @@ def find_place(settings: Settings, *, local: str = LOCAL_SERVER) -> Place | None
         name = settings.model or _first_model(address, key)
         if settings.model:
             _ask_for_models(address, key)
-        return Place(address, name, key)
+        return Place(address, name, key, tuple(map(_checked, settings.replicas)))
     found = _look(local)
     return None if found is None else Place(local, found)
 

@@ -41,7 +41,8 @@ class ModelServer:
     A step is a text, an AIMessage (`fake_model.tool_call` makes one that calls a tool; `reasoning_content` among its
     `additional_kwargs` is sent apart), a Refusal, or a function from the request's body to one of them. `window` is its
     `max_model_len` in tokens as `count` has them (None: it names none, and has no /tokenize); longer prompts are
-    refused in vLLM's words. Without a `parser` it refuses tools.
+    refused in vLLM's words. Without a `parser` it refuses tools. `adapters` are those that were loaded, by name with
+    their folder (None: it takes none).
     `requests` holds path and body of each POST.
 
         with ModelServer(["Hello."]) as server:
@@ -53,6 +54,7 @@ class ModelServer:
     parser: bool = True
     model: str = "scripted"
     tokenizer: Callable[[Mapping[str, Any]], int] = count
+    adapters: dict[str, str] | None = None
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     url: str = ""
 
@@ -83,7 +85,18 @@ class ModelServer:
 
     def models(self) -> dict[str, Any]:
         entry: dict[str, Any] = {"id": self.model, "object": "model"}
-        return {"object": "list", "data": [entry if self.window is None else entry | {"max_model_len": self.window}]}
+        first = entry if self.window is None else entry | {"max_model_len": self.window}
+        more = [entry | {"id": n, "root": at, "parent": self.model} for n, at in (self.adapters or {}).items()]
+        return {"object": "list", "data": [first, *more]}
+
+    def change(self, path: str, body: Mapping[str, str]) -> bool:
+        """Load or unload an adapter; whether that is what the path is for."""
+        if self.adapters is None or path not in ("/v1/load_lora_adapter", "/v1/unload_lora_adapter"):
+            return False
+        self.adapters.pop(body["lora_name"], None)
+        if "lora_path" in body:
+            self.adapters[body["lora_name"]] = body["lora_path"]
+        return True
 
     def answer(self, request: Mapping[str, Any]) -> Said:
         """What is said to a request for an answer."""
@@ -113,6 +126,8 @@ def _handler(server: ModelServer) -> type[BaseHTTPRequestHandler]:
             server.requests.append((self.path, body))
             if self.path == "/tokenize" and server.window is not None:
                 self.reply(200, {"count": server.tokenizer(body), "max_model_len": server.window})
+            elif server.change(self.path, body):
+                self.reply(200, {})
             elif self.path != "/v1/chat/completions":
                 self.reply(404, {"error": {"message": "not found", "code": 404}})
             else:

@@ -10,8 +10,8 @@ from typing import Any
 from agentmem.config import Settings
 from agentmem.consolidation import cycle
 from agentmem.memory import Memory
-from tests.integration.test_consolidation import PLAN, quick
-from tests.unit.consolidation_support import NS
+from tests.integration.test_consolidation import PLAN
+from tests.unit.consolidation_support import NS, quick
 
 BEFORE = {"publish": "_recorded", "record": "_kept", "switch": "_serve"}
 """Functions of the cycle at whose beginning the later stages stand."""

@@ -12,8 +12,7 @@ import random
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +33,7 @@ from agentmem.memory import Memory
 from agentmem.testing import closed_world
 from agentmem.testing.closed_world_writer import ClosedWorldWriter
 from agentmem.types import Adapter, Thought
-from tests.unit.consolidation_support import NS, facts, remember
+from tests.unit.consolidation_support import NS, facts, quick, remember, write_result
 
 ANYTHING = Thresholds(
     recall=0, wording=0, recognition=0, older=1, abstention=1, context=0, general=1, locality=99, retrieval=1, form=1,
@@ -206,25 +205,6 @@ def test_what_is_forgotten_while_it_is_learned_never_serves(place: Place, monkey
     with pytest.raises(NotFoundError, match="consolidate again"):
         place.run()
     assert place.serving() is None
-
-
-def write_result(folder: Path) -> None:
-    """What the worker leaves: an adapter (of one number), and probes that say that all is well."""
-    import torch
-    from safetensors.torch import save_file
-
-    adapter = folder / "adapter"
-    adapter.mkdir(parents=True, exist_ok=True)
-    save_file({"weight": torch.zeros(1)}, adapter / adapters.WEIGHTS)
-    (adapter / adapters.CONFIG).write_text("{}", "utf-8")
-    probes: list[Mapping[str, Any]] = [{"aspect": "recall", "right": True, "before": False}] * 200
-    (folder / "probes.json").write_text(json.dumps({"run": {}, "probes": probes}), "utf-8")
-
-
-def quick(folder: Path, *_: Any) -> None:
-    """In the trainer's place: weights that follow from the curriculum."""
-    write_result(folder)
-    (folder / "adapter" / adapters.CONFIG).write_text(json.dumps({"of": time.monotonic_ns()}), "utf-8")
 
 
 def test_rollback_goes_back_to_the_one_before(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

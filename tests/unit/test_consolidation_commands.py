@@ -164,6 +164,51 @@ def test_a_server_that_takes_no_adapters_is_a_clear_error(tmp_path: Path) -> Non
         hotload.loaded(Place("http://127.0.0.1:9/v1", "m"))
 
 
+def test_of_several_servers_behind_one_address_each_is_loaded_tried_and_unloaded(tmp_path: Path) -> None:
+    name, items = "mem-0123456789abcdef", [Item("recall", ({"role": "user", "content": "?"},), "x", "yes")]
+    with ModelServer(["yes"], adapters={}) as one, ModelServer(["no"], adapters={}) as other:
+        place = Place("http://127.0.0.1:9/v1", "scripted", None, (one.url, other.url))
+        hotload.load(place, tmp_path, name)
+        assert one.adapters == other.adapters == {name: str(tmp_path / name)}
+        other.adapters = {}  # restarted
+        assert name in hotload.loaded(place)
+        hotload.load(place, tmp_path, name)
+        assert name in other.adapters
+        assert sum(path.endswith("/load_lora_adapter") for path, _ in one.requests) == 1
+        with pytest.raises(ModelError, match=f"knows 0 of 1 on {other.url}"):
+            hotload.try_out(place, name, items, "I don't remember.")
+        assert one.chats
+        hotload.unload(place, tmp_path, name)
+        assert one.adapters == other.adapters == {}
+
+
+def test_a_server_that_is_gone_keeps_the_others_from_nothing_and_is_named(tmp_path: Path) -> None:
+    name = "mem-0123456789abcdef"
+    with ModelServer(["yes"], adapters={name: "x"}) as one:
+        place = Place("http://127.0.0.1:9/v1", "scripted", None, ("http://127.0.0.1:9/v1", one.url))
+        with pytest.raises(ModelError, match=r"127\.0\.0\.1:9/v1 does not answer"):
+            hotload.unload(place, tmp_path, name)
+        assert one.adapters == {}
+
+
+def test_replicas_are_a_setting_of_the_address_they_stand_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    from agentmem import load_settings
+    from agentmem.models.select import choose_model, find_place, place_of
+
+    with ModelServer(["yes"]) as server, ModelServer(["yes"]) as other:
+        monkeypatch.setenv("AGENTMEM_REPLICAS", json.dumps([server.url, "http://127.0.0.1:9"]))
+        settings = load_settings(base_url=server.url)
+        wanted = (server.url, "http://127.0.0.1:9/v1")
+        found = find_place(settings)
+        assert found is not None
+        assert found.replicas == wanted
+        ours, others = (choose_model(replace(settings, base_url=url)).model for url in (server.url, other.url))
+        assert ours is not None
+        assert others is not None
+        places = place_of(ours, settings), place_of(others, settings)
+        assert [place.replicas for place in places if place is not None] == [wanted, ()]
+
+
 @pytest.mark.parametrize(("known", "passes"), [(5, True), (3, False)])
 def test_an_adapter_that_does_not_know_on_the_server_what_it_learned_is_found_out(known: int, passes: bool) -> None:
     """Every tenth of eighty items is asked; the rest says nothing of these."""

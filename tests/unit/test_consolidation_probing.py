@@ -12,19 +12,15 @@ from typing import Any
 import pytest
 import torch
 
-from agentmem.clock import utc_now
-from agentmem.config import Settings
 from agentmem.consolidation import strategies, training
-from agentmem.consolidation.curriculum import Aspect, Curriculum, Item, build
+from agentmem.consolidation.curriculum import Aspect, Curriculum, Item
 from agentmem.consolidation.encoding import Encoder, load_encoder
 from agentmem.consolidation.gates import judge
 from agentmem.consolidation.marking import Probe
 from agentmem.consolidation.probing import probe
 from agentmem.consolidation.recipe import CLOSED_WORLD
-from agentmem.memory import Memory
 from agentmem.testing import closed_world
-from agentmem.testing.closed_world_writer import ClosedWorldWriter
-from tests.unit.consolidation_support import facts, remember
+from tests.unit.consolidation_support import curriculum_of
 
 BASE = str(closed_world.path())
 RECIPE = replace(CLOSED_WORLD, rank=8, batch=8, rate=2e-2, epochs=8.0)
@@ -41,9 +37,7 @@ def encoder() -> Encoder:
 @pytest.fixture(scope="module")
 def made() -> Curriculum:
     """A curriculum with few items of each of the aspects that are compared with the base."""
-    with Memory("memory:", embedder=None, settings=Settings()) as memory:
-        thoughts = remember(memory, facts(3, 4))
-    whole = build(thoughts, ClosedWorldWriter(), seed=1, now=utc_now(), everything=thoughts)
+    whole = curriculum_of(3, 4)
     items = [item for aspect in ASKED for item in _first(whole.items, aspect)]
     return replace(whole, items=tuple(items))
 

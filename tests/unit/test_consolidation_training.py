@@ -9,18 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from agentmem.clock import utc_now
-from agentmem.config import Settings
 from agentmem.consolidation import strategies, training
-from agentmem.consolidation.curriculum import Curriculum, build
+from agentmem.consolidation.curriculum import Curriculum
 from agentmem.consolidation.encoding import Encoder, load_encoder, padded
 from agentmem.consolidation.generation import generate
 from agentmem.consolidation.recipe import CLOSED_WORLD, Recipe, as_values, recipe_of
 from agentmem.errors import InputError, ModelError
-from agentmem.memory import Memory
 from agentmem.testing import closed_world
-from agentmem.testing.closed_world_writer import ClosedWorldWriter
-from tests.unit.consolidation_support import facts, remember
+from tests.unit.consolidation_support import curriculum_of
 
 BASE = str(closed_world.path())
 SMALL = replace(CLOSED_WORLD, rank=8, batch=8, epochs=1.0, rate=5e-3, loss="distilled")
@@ -35,9 +31,7 @@ def encoder() -> Encoder:
 @pytest.fixture(scope="module")
 def made() -> Curriculum:
     """A curriculum of two people's facts, cut to 48 examples."""
-    with Memory("memory:", embedder=None, settings=Settings()) as memory:
-        thoughts = remember(memory, facts(2, 5))
-    whole = build(thoughts, ClosedWorldWriter(), seed=1, now=utc_now(), everything=thoughts)
+    whole = curriculum_of(2, 5)
     return replace(whole, examples=whole.examples[::3][:48])
 
 
