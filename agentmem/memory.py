@@ -218,12 +218,12 @@ class Memory:
     def supersede(self, turn_id: str, *, namespace: Namespace, itself: bool = True) -> int:
         """Mark a turn (`itself`) and what follows it in its session as superseded; return how many that were.
 
-        They stay in the ledger; recall and models pass them over.
+        They stay in the ledger; recall and models pass them over. Thoughts drawn from nothing else are retracted.
         """
         namespace = check_namespace(namespace)
         with self.backend.write(namespace) as writer:
             turn = views.get_turn(writer, turn_id, namespace=namespace)
-            return branches.supersede(writer, turn, itself=itself, namespace=namespace)
+            return branches.supersede(writer, turn, itself=itself, namespace=namespace, now=self._clock())
 
     def thread(
         self,

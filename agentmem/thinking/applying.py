@@ -58,8 +58,8 @@ class Applying:
     def _draft(self, note: Note) -> Thought | None:
         """The statement as a thought; None where it must not become one."""
         turns = self._writer.get("turn", [turn.id for turn in note.sources], namespace=self._namespace)
-        if len(turns) < len(note.sources):  # forgotten meanwhile
-            return None
+        if len(turns) < len(note.sources) or all(turn.status == "superseded" for turn in turns):
+            return None  # forgotten or reworded meanwhile
         if is_suppressed(self._writer, thoughts.suppression_key(note.text), namespace=self._namespace):
             self.done["suppressed"] += 1
             return None

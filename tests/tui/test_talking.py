@@ -152,7 +152,7 @@ async def test_sessions_are_filtered_and_one_is_deleted(chat: Chat, memory: Memo
         await until(pilot, lambda: sessions.option_count == 1)
         await pilot.press("d")
         await until(pilot, lambda: isinstance(pilot.app.screen, ForgetScreen) and "Boat number 1" in shown(pilot))
-        await until(pilot, lambda: not pilot.app.screen.query_one("#forget").disabled)
+        await until(pilot, lambda: bool(pilot.app.screen.query("#forget:enabled")))
         await pilot.click("#forget")
         await until(pilot, lambda: isinstance(pilot.app.screen, ChatScreen) and bool(notices(pilot)))
         await until(pilot, lambda: sessions.option_count == 0)

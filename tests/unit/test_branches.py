@@ -11,6 +11,7 @@ from agentmem.errors import ModelError, NotFoundError
 from agentmem.exchange import ToolStep
 from agentmem.memory import Memory
 from agentmem.testing.fake_model import FakeChatModel, tool_call
+from tests.unit.thinking_support import Mind
 
 NS = ("ada",)
 
@@ -112,6 +113,53 @@ def test_in_private_nothing_is_superseded(memory: Memory) -> None:
     agent.ask(question)
     agent.ask("Another?", instead_of=question.id)
     assert kept(memory) == [("Which colour?", "complete"), ("Red.", "complete")]
+
+
+def live(memory: Memory) -> list[str]:
+    return [thought.text for thought in memory.thoughts(namespace=NS)]
+
+
+def test_what_was_learnt_from_a_reworded_question_alone_is_taken_back(memory: Memory) -> None:
+    memory.observe("user", "I live in Oslo.", namespace=NS, session="s")
+    oslo = memory.insert("Ada lives in Oslo.", namespace=NS)
+    reworded = memory.observe("user", "I moved to Rome. I bake.", namespace=NS, session="s").id
+    rome = memory.insert("Ada lives in Rome.", namespace=NS, sources=[reworded], supersedes=oslo.thought.id).thought
+    paris = memory.insert("Ada lives in Paris.", namespace=NS, sources=[reworded], supersedes=rome.id).thought
+    memory.insert("Ada bakes.", namespace=NS, sources=[reworded])
+    other = memory.observe("user", "I bake.", namespace=NS, session="t").id
+    memory.insert("Ada bakes.", namespace=NS, sources=[other])
+    memory.supersede(reworded, namespace=NS)
+    assert live(memory) == ["Ada lives in Oslo.", "Ada bakes."]
+    assert [memory.get_thought(i, namespace=NS).state for i in (rome.id, paris.id)] == ["retracted"] * 2
+    before = [t.text for t in memory.thoughts(namespace=NS, as_of=rome.valid_from)]
+    assert not {"Ada lives in Rome.", "Ada lives in Paris."} & {*before}
+    assert not [i for i in memory.recall("Where does Ada live?", namespace=NS).items if i.id in (rome.id, paris.id)]
+
+
+def test_what_is_reworded_while_the_model_thinks_becomes_no_thought(memory: Memory) -> None:
+    turn = memory.observe("user", "I moved to Oslo.", namespace=NS, session="s", speaker="Ann", think=True).id
+    memory.observe("assistant", "Noted.", namespace=NS, session="s", parent_id=turn)
+    mind = Mind({"I moved to Oslo.": ["Ann moved to Oslo."]})
+
+    def reword_meanwhile(name: str, text: str) -> Any:
+        memory.supersede(turn, namespace=NS)
+        return mind(name, text)
+
+    memory.thinker(Mind(faults=[reword_meanwhile]).model()).flush()
+    assert mind.calls
+    assert memory.thoughts(namespace=NS, state=None) == []
+
+
+def test_an_answer_given_anew_takes_nothing_back_that_the_user_said(memory: Memory) -> None:
+    agent, _ = talk(memory, "Red.", "Blue.")
+    answer = agent.ask("I like colours.")
+    question = answer.user_turn
+    assert question is not None
+    assert answer.turn is not None
+    memory.insert("Ada likes colours.", namespace=NS, sources=[question.id, answer.turn.id])
+    memory.insert("The agent suggested red.", namespace=NS, sources=[answer.turn.id], origin="agent")
+    agent.ask(question)
+    assert live(memory) == ["Ada likes colours."]
 
 
 def test_superseding_what_is_not_there_says_so(memory: Memory) -> None:

@@ -11,15 +11,18 @@ from collections.abc import Iterable
 from functools import partial
 from typing import ClassVar
 
+from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.theme import ThemeProvider
 from textual.widgets import TextArea
 from textual.widgets.text_area import Selection
 
 from agentmem_tui.contrast import HIGH_CONTRAST
 from agentmem_tui.conversation import Conversation
 from agentmem_tui.screens.chat import ChatScreen
+from agentmem_tui.screens.dialog import Palette
 from agentmem_tui.screens.page import NAMES
 from agentmem_tui.tasks import said
 
@@ -45,6 +48,10 @@ class ChatApp(App[None]):
 
     def get_default_screen(self) -> Screen[None]:
         return ChatScreen(self.conversation)
+
+    async def on_event(self, event: events.Event) -> None:
+        if self.screen_stack or not isinstance(event, events.InputEvent):  # a key may come when all screens have gone
+            await super().on_event(event)
 
     def on_mount(self) -> None:
         if sys.platform != "win32":
@@ -86,6 +93,13 @@ class ChatApp(App[None]):
             yield SystemCommand(name, f"Open the page {name} (F9, then {number})", partial(screen.action_page, number))
         yield SystemCommand("Sample conversation", "Load an invented one to try with (F10)", screen.action_sample)
         yield SystemCommand("Find", "Find what was said, in all sessions (Ctrl+S)", screen.action_find)
+
+    def action_command_palette(self) -> None:
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette())
+
+    def search_themes(self) -> None:
+        self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))
 
     def action_help(self) -> None:
         """Show the keys that work here, or hide them."""

@@ -10,13 +10,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Footer, Static
 
 from agentmem.types import RecallItem, Turn
 from agentmem_tui.conversation import Conversation, Target
 from agentmem_tui.messages import SessionChosen
 from agentmem_tui.printable import day, readable
+from agentmem_tui.screens.dialog import Dialog
 from agentmem_tui.tasks import background
 from agentmem_tui.widgets.said import heading, speaker_of
 
@@ -24,7 +24,7 @@ _PAGE = 1
 """Chunks added on each side by a key press."""
 
 
-class AroundScreen(ModalScreen[Target | SessionChosen | None]):
+class AroundScreen(Dialog[Target | SessionChosen | None]):
     """The chunk around an item. Dismissed with what to forget, with the session to go on in, or with None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

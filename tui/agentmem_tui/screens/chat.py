@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Footer, Static
+from textual.worker import Worker
 
 from agentmem.types import RecallItem, Receipt, Turn
 from agentmem_tui.conversation import Conversation, Target, as_item
@@ -287,11 +288,16 @@ class ChatScreen(AskingScreen):
 
     def on_screen_resume(self) -> None:
         """Back from a page: what was forgotten there must not stand here any more."""
-        if self._conversation.changed_elsewhere:
+        self._catch_up()
+
+    def on_worker_state_changed(self, _event: Worker.StateChanged) -> None:
+        self._catch_up()  # what had to wait for an answer
+
+    def _catch_up(self) -> None:
+        if self._conversation.changed_elsewhere and not self.busy:
             self._conversation.changed_elsewhere = False
-            if not self.busy:
-                self._loading = self.load()
-                self._refresh_sessions()
+            self._loading = self.load()
+            self._refresh_sessions()
 
     @background("sample", exclusive=False)
     async def action_sample(self) -> None:

@@ -8,14 +8,14 @@ from typing import ClassVar
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from agentmem.types import ForgetPlan
+from agentmem_tui.screens.dialog import Dialog
 from agentmem_tui.screens.forget import preview
 
 
-class ConfirmScreen(ModalScreen[bool]):
+class ConfirmScreen(Dialog[bool]):
     """What the model proposes to forget. `answer` gets what the user decides: no, too, where the screen just goes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

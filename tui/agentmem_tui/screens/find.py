@@ -9,14 +9,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Footer, Input, OptionList, Static
-from textual.widgets.option_list import Option
 
 from agentmem.types import Turn
 from agentmem_tui.conversation import Conversation
 from agentmem_tui.printable import minute, one_line, printable
+from agentmem_tui.screens.dialog import Dialog
 from agentmem_tui.tasks import background
+from agentmem_tui.widgets.options import Entry, Options
 from agentmem_tui.widgets.said import speaker_of
 
 _SHOWN = 200
@@ -24,7 +24,7 @@ _PAUSE = 0.15
 """Seconds without a key before it is searched: each search takes the place of the one before."""
 
 
-class FindScreen(ModalScreen[Turn | None]):
+class FindScreen(Dialog[Turn | None]):
     """Dismissed with the turn to open, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -41,7 +41,7 @@ class FindScreen(ModalScreen[Turn | None]):
         with Vertical(classes="dialog wide"):
             yield Input(placeholder="Words that were said, in any session", compact=True)
             yield Static("", classes="about")
-            yield OptionList(markup=False, id="found")
+            yield Options[Turn](id="found")
             yield Footer()
 
     def on_mount(self) -> None:
@@ -60,18 +60,19 @@ class FindScreen(ModalScreen[Turn | None]):
         await asyncio.sleep(_PAUSE)
         turns = await asyncio.to_thread(self._conversation.find, words) if words.strip() else []
         self._turns = turns
-        found = self.query_one(OptionList)
-        found.set_options(Option(_line(turn)) for turn in turns)
+        found = self.query_one(Options)
+        found.show_entries((_line(turn), turn) for turn in turns)
         found.highlighted = 0 if turns else None
         self.query_one(".about", Static).update(_count(len(turns), words))
 
     def action_into(self) -> None:
-        for found in self.query(OptionList):
+        for found in self.query(Options):
             found.focus()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        self.dismiss(self._turns[event.option_index])
+        if isinstance(event.option, Entry):
+            self.dismiss(event.option.value)
 
 
 def _count(count: int, words: str) -> str:

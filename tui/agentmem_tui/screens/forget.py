@@ -10,12 +10,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from agentmem.types import ForgetPlan, Receipt
 from agentmem_tui.conversation import Conversation, Target
 from agentmem_tui.printable import one_line
+from agentmem_tui.screens.dialog import Dialog
 from agentmem_tui.tasks import background
 from agentmem_tui.widgets.choice import Choice
 
@@ -24,7 +24,7 @@ _LISTED = 100
 """Of each group: a session of thousands of turns would take long to lay out."""
 
 
-class ForgetScreen(ModalScreen[Receipt | None]):
+class ForgetScreen(Dialog[Receipt | None]):
     """The preview of a forget. Dismissed with the receipt, or None where nothing was forgotten."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "keep", "Keep")]

@@ -10,22 +10,22 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Footer, OptionList, Static
-from textual.widgets.option_list import Option
 
 from agentmem.types import History, Thought, Turn
 from agentmem_tui.conversation import Conversation, Target, as_item
 from agentmem_tui.messages import SessionChosen
 from agentmem_tui.printable import day, minute, one_line, printable, readable
 from agentmem_tui.screens.around import AroundScreen
+from agentmem_tui.screens.dialog import Dialog
 from agentmem_tui.tasks import background
+from agentmem_tui.widgets.options import Entry, Options
 from agentmem_tui.widgets.said import speaker_of
 
 _SHOWN = 200
 
 
-class HistoryScreen(ModalScreen[None]):
+class HistoryScreen(Dialog[None]):
     """Enter opens a turn where it stood, or the history of another thought."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss(None)", "Back", key_display="esc")]
@@ -34,17 +34,16 @@ class HistoryScreen(ModalScreen[None]):
         super().__init__()
         self._conversation = conversation
         self._thought_id = thought_id
-        self._records: list[Turn | Thought] = []
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog wide"):
             yield Static("", classes="about", id="thought")
-            yield OptionList(markup=False, id="found")
+            yield Options[Turn | Thought](id="found")
             yield Footer()
 
     def on_mount(self) -> None:
         self.query_one(".dialog").border_title = "Where it comes from, and what became of it"
-        self.query_one(OptionList).focus()
+        self.query_one(Options).focus()
         self._read()
 
     @background("history")
@@ -52,18 +51,17 @@ class HistoryScreen(ModalScreen[None]):
         talk = self._conversation
         found = await asyncio.to_thread(talk.memory.history, self._thought_id, namespace=talk.namespace)
         rows = list(_related(found))
-        self._records = [record for _, record in rows]
         self.query_one("#thought", Static).update(_about(found))
-        options = self.query_one(OptionList)
-        options.set_options(Option(_line(how, record)) for how, record in rows)
+        options = self.query_one(Options)
+        options.show_entries((_line(how, record), record) for how, record in rows)
         options.highlighted = 0 if rows else None
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        record = self._records[event.option_index]
+        record = event.option.value if isinstance(event.option, Entry) else None
         if isinstance(record, Turn):
             self.app.push_screen(AroundScreen(self._conversation, as_item(record)), self._looked)
-        else:
+        elif isinstance(record, Thought):
             self.app.push_screen(HistoryScreen(self._conversation, record.id))
 
     def _looked(self, chosen: Target | SessionChosen | None) -> None:

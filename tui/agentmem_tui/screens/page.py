@@ -11,7 +11,9 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer, Static
 
-from agentmem_tui.conversation import Conversation
+from agentmem.types import Receipt
+from agentmem_tui.conversation import Conversation, Target
+from agentmem_tui.screens.forget import ForgetScreen, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +24,7 @@ NAMES = ("Thoughts", "Timeline", "Health", "Weights")
 class Page(Screen[None]):
     """One of the pages: `NUMBER` is its place among `NAMES`, from 1; `MAIN` selects what its keys work on."""
 
+    AUTO_FOCUS = "Table, Tree"  # not the filter above: a key that comes at once would be written there
     NUMBER: ClassVar[int]
     MAIN: ClassVar[str] = "Table"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -58,8 +61,22 @@ class Page(Screen[None]):
         if self.is_active:  # a second key may come while it goes
             self.app.pop_screen()
 
+    def forget(self, target: Target) -> None:
+        """Have the user look at what would go, and forget it if they agree."""
+        self.app.push_screen(ForgetScreen(self.conversation, target), self._forgotten)
+
+    def _forgotten(self, receipt: Receipt | None) -> None:
+        if receipt is not None:
+            self.conversation.changed_elsewhere = True
+            self.notify(in_words(receipt), title="Forgotten", timeout=12, markup=False)
+            self.forgotten()
+
+    def forgotten(self) -> None:
+        """What is shown may be there no more."""
+        raise NotImplementedError
+
     def action_page(self, number: int) -> None:
-        if number != self.NUMBER:
+        if number != self.NUMBER and self.is_active:
             self.app.switch_screen(open_page(number, self.conversation))
 
     def action_page_beside(self) -> None:

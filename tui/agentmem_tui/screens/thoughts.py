@@ -13,11 +13,10 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from agentmem.errors import InputError
-from agentmem.types import Receipt, Thought
+from agentmem.types import Thought
 from agentmem_tui.browsing import SORTS, STATES, Sort, Wanted, listed
 from agentmem_tui.conversation import Target
 from agentmem_tui.printable import day, one_line
-from agentmem_tui.screens.forget import ForgetScreen, in_words
 from agentmem_tui.screens.history import HistoryScreen
 from agentmem_tui.screens.page import Page
 from agentmem_tui.screens.write import WriteScreen
@@ -182,18 +181,14 @@ class ThoughtsPage(Page):
 
     def action_forget(self) -> None:
         if chosen := self.table.chosen():
-            target = Target(tuple(thought.id for thought in chosen))
-            self.app.push_screen(ForgetScreen(self.conversation, target), self._forgotten)
+            self.forget(Target(tuple(thought.id for thought in chosen)))
 
-    def _forgotten(self, receipt: Receipt | None) -> None:
-        if receipt is not None:
-            self.table.marked.clear()
-            self.conversation.changed_elsewhere = True
-            self.notify(in_words(receipt), title="Forgotten", timeout=12, markup=False)
-            self._read()
+    def forgotten(self) -> None:
+        self.table.marked.clear()
+        self._read()
 
     def on_table_chosen(self, event: Table.Chosen) -> None:
-        self.app.push_screen(HistoryScreen(self.conversation, self.table.rows[event.row].id))
+        self.app.push_screen(HistoryScreen(self.conversation, event.row.id))
 
 
 def _cells(thought: Thought) -> tuple[str, ...]:

@@ -16,7 +16,6 @@ from agentmem_tui.conversation import SessionRow, Target, as_item
 from agentmem_tui.messages import SessionChosen
 from agentmem_tui.printable import day, minute, one_line, printable
 from agentmem_tui.screens.around import AroundScreen
-from agentmem_tui.screens.forget import ForgetScreen
 from agentmem_tui.screens.page import Page
 from agentmem_tui.tasks import background
 from agentmem_tui.widgets.said import speaker_of
@@ -73,17 +72,15 @@ class TimelinePage(Page):
             self.app.push_screen(AroundScreen(self.conversation, as_item(event.node.data)), self._looked)
 
     def _looked(self, chosen: Target | SessionChosen | None) -> None:
-        if isinstance(chosen, SessionChosen):
+        if isinstance(chosen, Target):
+            self.forget(chosen)
+        elif chosen is not None and self.is_active:
             self.app.pop_screen()
             self.app.screen.post_message(SessionChosen(chosen.session))
-        elif chosen is not None:
-            self.app.push_screen(ForgetScreen(self.conversation, chosen), self._forgotten)
 
-    def _forgotten(self, receipt: object) -> None:
-        if receipt is not None:
-            self.conversation.changed_elsewhere = True
-            self.tree_.clear()
-            self._read()
+    def forgotten(self) -> None:
+        self.tree_.clear()
+        self._read()
 
 
 def _chunk_label(chunk: Chunk, opening: Turn | None) -> Text:

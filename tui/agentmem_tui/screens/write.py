@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual import events
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
+from textual.message import Message
 from textual.widgets import Static, TextArea
+
+from agentmem_tui.screens.dialog import Dialog
 
 
 class _Line(TextArea):
     """Enter says that it is done."""
 
+    class Written(Message):
+        """Enter was pressed."""
+
     async def _on_key(self, event: events.Key) -> None:
         if event.key == "enter":
             event.stop()
             event.prevent_default()
-            # A second Enter may come when the screen has gone: `screen` is then whichever one is shown.
-            if self.is_attached and isinstance(self.screen, WriteScreen):
-                self.screen.dismiss(self.text.strip() or None)
+            self.post_message(self.Written())
 
 
-class WriteScreen(ModalScreen[str | None]):
+class WriteScreen(Dialog[str | None]):
     """Dismissed with what was written, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Leave")]
@@ -46,3 +49,7 @@ class WriteScreen(ModalScreen[str | None]):
         line = self.query_one(_Line)
         line.move_cursor(line.document.end)
         line.focus()
+
+    @on(_Line.Written)
+    def _done(self) -> None:
+        self.dismiss(self.query_one(_Line).text.strip() or None)

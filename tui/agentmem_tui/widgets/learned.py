@@ -9,30 +9,30 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import Static
 
 from agentmem.learning import Learnt
 from agentmem_tui.messages import UndoWanted
 from agentmem_tui.printable import one_line
+from agentmem_tui.widgets.options import Options
 
 _SHOWN = 160
 _MARKS = {"new": "+ new", "strengthened": "↑ said again", "merged": "= merged", "superseded": "- no longer true"}
 
 
-class LearnedList(OptionList):
+class LearnedList(Options[Learnt]):
     """The thoughts; `u` takes one back."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("u", "undo", "Take back", id="learned.undo")]
 
     def __init__(self) -> None:
-        super().__init__(markup=False)
+        super().__init__()
         self.learnt: tuple[Learnt, ...] = ()
         self.turn_ids: list[str] = []
 
     def action_undo(self) -> None:
-        if self.highlighted is not None:
-            self.post_message(UndoWanted(self.learnt[self.highlighted], self.turn_ids))
+        if self.current is not None:
+            self.post_message(UndoWanted(self.current, self.turn_ids))
 
 
 class Learned(Vertical):
@@ -49,7 +49,7 @@ class Learned(Vertical):
         """List what was learnt from these turns; None: they still wait to be thought about."""
         listed = self.query_one(LearnedList)
         listed.learnt, listed.turn_ids = tuple(learnt or ()), turn_ids
-        listed.set_options(Option(_described(one)) for one in listed.learnt)
+        listed.show_entries((_described(one), one) for one in listed.learnt)
         listed.highlighted = 0 if listed.learnt else None
         self.display = learnt is None or bool(learnt)
         about = "Thinking about what was said…" if learnt is None else "Learnt from this exchange"

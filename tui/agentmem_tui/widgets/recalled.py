@@ -10,12 +10,12 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import OptionList, Static
-from textual.widgets.option_list import Option
 
 from agentmem.types import RecallItem
 from agentmem_tui.messages import ChoiceChanged, ForgetWanted, ItemOpened
 from agentmem_tui.printable import day, one_line, printable
 from agentmem_tui.widgets.learned import Learned
+from agentmem_tui.widgets.options import Entry, Options
 
 _SHOWN = 180
 _SIGNALS = 5
@@ -24,7 +24,7 @@ _BAR = 12
 """Columns of the longest bar: with name and figure it fits a pane of 40."""
 
 
-class RecalledList(OptionList):
+class RecalledList(Options[RecallItem]):
     """The items by rank. Enter opens what stood around one, `f` or Delete forgets it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -35,7 +35,7 @@ class RecalledList(OptionList):
     ]
 
     def __init__(self) -> None:
-        super().__init__(markup=False)
+        super().__init__()
         self.items: tuple[RecallItem, ...] = ()
         self._pinned: dict[str, RecallItem] = {}
         self._left_out: set[str] = set()
@@ -46,7 +46,7 @@ class RecalledList(OptionList):
         self.highlighted = 0 if items else None
 
     def _list(self) -> None:
-        self.set_options(Option(_described(rank, item, self._mark(item))) for rank, item in enumerate(self.items, 1))
+        self.show_entries((_described(n, item, self._mark(item)), item) for n, item in enumerate(self.items, 1))
 
     def _mark(self, item: RecallItem) -> str:
         if item.id in self._pinned:
@@ -84,13 +84,10 @@ class RecalledList(OptionList):
         self._relist()
         self.post_message(ChoiceChanged(tuple(self._pinned.values()), frozenset(self._left_out)))
 
-    @property
-    def current(self) -> RecallItem | None:
-        return None if self.highlighted is None else self.items[self.highlighted]
-
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        self.post_message(ItemOpened(self.items[event.option_index]))
+        if isinstance(event.option, Entry):
+            self.post_message(ItemOpened(event.option.value))
 
     def action_forget(self) -> None:
         if self.current is not None:

@@ -10,16 +10,16 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, OptionList
-from textual.widgets.option_list import Option
 
 from agentmem_tui.conversation import SessionRow
 from agentmem_tui.messages import SessionChosen, SessionDeletion
 from agentmem_tui.printable import day, one_line
+from agentmem_tui.widgets.options import Entry, Options
 
 _SHOWN = 22
 
 
-class SessionList(OptionList):
+class SessionList(Options[str]):
     """Sessions, the latest first; Enter goes on in one, `d` or Delete forgets one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -29,9 +29,8 @@ class SessionList(OptionList):
     ]
 
     def __init__(self) -> None:
-        super().__init__(markup=False)
+        super().__init__()
         self._rows: list[SessionRow] = []
-        self._sessions: list[str | None] = []
         self._current = ""
 
     def show(self, rows: Sequence[SessionRow], current: str) -> None:
@@ -44,19 +43,20 @@ class SessionList(OptionList):
         wanted = words.lower().split()
         rows = [row for row in self._rows if all(word in f"{row.title} {row.session}".lower() for word in wanted)]
         fresh = not wanted and all(row.session != self._current for row in self._rows)
-        self._sessions = [*([self._current] if fresh else []), *(row.session for row in rows)]
-        options = [Option(_described(row, row.session == self._current)) for row in rows]
-        self.set_options([Option(Content.styled("● New session\n", "bold")), *options] if fresh else options)
-        self.highlighted = self._sessions.index(self._current) if self._current in self._sessions else 0
+        entries = [(_described(row, row.session == self._current), row.session) for row in rows]
+        if fresh:
+            entries.insert(0, (Content.styled("● New session\n", "bold"), self._current))
+        self.show_entries(entries)
+        self.highlighted = next((n for n, (_, session) in enumerate(entries) if session == self._current), 0)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        self.post_message(SessionChosen(self._sessions[event.option_index]))
+        if isinstance(event.option, Entry):
+            self.post_message(SessionChosen(event.option.value))
 
     def action_forget(self) -> None:
-        chosen = None if self.highlighted is None else self._sessions[self.highlighted]
         for row in self._rows:
-            if row.session == chosen:
+            if row.session == self.current:
                 self.post_message(SessionDeletion(row.session, row.title))
 
     def action_filter(self) -> None:

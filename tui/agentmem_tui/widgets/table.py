@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from rich.cells import set_cell_size
 from rich.segment import Segment
@@ -56,7 +56,7 @@ class Table(ScrollView, Generic[T], can_focus=True):
     class Chosen(Message):
         """Enter was pressed on a row, or it was clicked twice."""
 
-        def __init__(self, row: int) -> None:
+        def __init__(self, row: Any) -> None:
             super().__init__()
             self.row = row
 
@@ -154,7 +154,7 @@ class Table(ScrollView, Generic[T], can_focus=True):
 
     def action_choose(self) -> None:
         if self.current is not None:
-            self.post_message(self.Chosen(self.cursor))
+            self.post_message(self.Chosen(self.current))
 
     def on_click(self, event: events.Click) -> None:
         at = self.scroll_offset.y + event.y - 1
