@@ -51,13 +51,18 @@ _WAIT_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer with what was recalled for it. The turns are None where nothing was kept (private, or no text)."""
+    """An answer with what was recalled for it. The turns are None where nothing was kept (private, or no text).
+
+    `tokens` is how many the model said for it, tool calls and reasoning too; None where the server doesn't count them,
+    and for an answer that was cancelled.
+    """
 
     text: str
     recollection: Recollection
     user_turn: Turn | None
     turn: Turn | None
     model: str
+    tokens: int | None = None
 
 
 class Agent:
@@ -434,7 +439,8 @@ class Agent:
             )
             if self._thinker is not None:
                 self._thinker.wake()
-        self.last = Answer(text, exchange.recalled(), exchange.user_turn, kept, self.label)
+        tokens = exchange.tokens if status == "complete" else None
+        self.last = Answer(text, exchange.recalled(), exchange.user_turn, kept, self.label, tokens)
 
     def _marks(self, exchange: Exchange) -> dict[str, Any]:
         marks = {"quotes": self.model is None, "reasoned": exchange.reasoned}

@@ -58,6 +58,8 @@ class Exchange:
     erased: set[str] = field(default_factory=set)
     """Ids of what was erased at the user's word while the answer was under way."""
     hearing: Hearing | None = None
+    tokens: int | None = None
+    """Tokens of all that the model said, tool calls too, by the server's count; None where it gives none."""
     anew: bool = False
     """Whether the question was answered before: this answer takes the place of what followed it."""
     _shown: dict[str, RecallItem] = field(default_factory=dict)
@@ -152,6 +154,8 @@ class Exchange:
 
     def take(self, chunk: AIMessageChunk) -> Iterator[str]:
         assert self.hearing is not None
+        if chunk.usage_metadata is not None:
+            self.tokens = (self.tokens or 0) + chunk.usage_metadata["output_tokens"]
         yield from self._go_on(self.hearing.take(chunk))
 
     def _go_on(self, text: str) -> Iterator[str]:

@@ -146,7 +146,7 @@ def _open_ai(place: Place) -> BaseChatModel:
         timeout=openai.Timeout(_ANSWER_SECONDS, connect=_NAMED_SECONDS),
         max_retries=1,
         use_responses_api=False,
-        stream_usage=False,
+        stream_usage=True,
         http_client=openai.DefaultHttpxClient(**reach),
         http_async_client=openai.DefaultAsyncHttpxClient(**reach),
     )

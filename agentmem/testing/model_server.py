@@ -18,6 +18,7 @@ from langchain_core.messages import AIMessage
 Said: TypeAlias = "str | AIMessage | Refusal"
 Step: TypeAlias = "Said | Callable[[Mapping[str, Any]], Said]"
 NO_PARSER = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
+_USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +132,10 @@ def _handler(server: ModelServer) -> type[BaseHTTPRequestHandler]:
             elif self.path != "/v1/chat/completions":
                 self.reply(404, {"error": {"message": "not found", "code": 404}})
             else:
-                self.say(server.answer(body), streamed=bool(body.get("stream")))
+                counted = bool((body.get("stream_options") or {}).get("include_usage"))
+                self.say(server.answer(body), streamed=bool(body.get("stream")), counted=counted)
 
-        def say(self, said: Said, *, streamed: bool) -> None:
+        def say(self, said: Said, *, streamed: bool, counted: bool) -> None:
             if isinstance(said, Refusal):
                 self.reply(said.status, {"error": {"message": said.message, "code": said.status}})
                 return
@@ -144,7 +146,7 @@ def _handler(server: ModelServer) -> type[BaseHTTPRequestHandler]:
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.end_headers()
-            for event in _events(message, server.model):
+            for event in _events(message, server.model, counted=counted):
                 self.wfile.write(event)
 
         def reply(self, status: int, body: Mapping[str, Any]) -> None:
@@ -165,12 +167,11 @@ def _completion(said: AIMessage, model: str) -> dict[str, Any]:
     """An answer in one piece, as what is asked behind an answer wants it: no tools."""
     finish = said.response_metadata.get("finish_reason", "stop")
     choice = {"index": 0, "message": {"role": "assistant", "content": said.text}, "finish_reason": finish}
-    usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
-    return {"id": "1", "object": "chat.completion", "created": 1, "model": model, "choices": [choice], "usage": usage}
+    return {"id": "1", "object": "chat.completion", "created": 1, "model": model, "choices": [choice], "usage": _USAGE}
 
 
-def _events(said: AIMessage, model: str) -> Iterator[bytes]:
-    """An answer as a stream of server-sent events."""
+def _events(said: AIMessage, model: str, *, counted: bool) -> Iterator[bytes]:
+    """An answer as a stream of server-sent events, with its tokens at the end where they are asked for."""
     yield _event({"role": "assistant", "content": ""}, model)
     if thought := said.additional_kwargs.get("reasoning_content"):
         yield _event({"reasoning_content": thought, "reasoning": thought}, model)
@@ -181,10 +182,15 @@ def _events(said: AIMessage, model: str) -> Iterator[bytes]:
         called = {"index": number, "id": call["id"], "type": "function", "function": function}
         yield _event({"tool_calls": [called]}, model)
     yield _event({}, model, "tool_calls" if said.tool_calls else "stop")
+    if counted:
+        yield _sent([], model, usage=_USAGE)
     yield b"data: [DONE]\n\n"
 
 
 def _event(delta: Mapping[str, Any], model: str, finish: str | None = None) -> bytes:
-    choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    event = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": [choice]}
+    return _sent([{"index": 0, "delta": delta, "finish_reason": finish}], model)
+
+
+def _sent(choices: Sequence[Mapping[str, Any]], model: str, **more: Any) -> bytes:
+    event = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": choices, **more}
     return f"data: {json.dumps(event)}\n\n".encode()

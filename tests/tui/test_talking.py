@@ -8,8 +8,12 @@ from typing import Any
 
 from textual.widgets import Input, OptionList
 
+from agentmem.agent import choose_model
+from agentmem.config import Settings
 from agentmem.memory import Memory
 from agentmem.testing.fake_model import tool_call
+from agentmem.testing.model_server import ModelServer
+from agentmem_tui import make_app
 from agentmem_tui.app import ChatApp
 from agentmem_tui.screens.around import AroundScreen
 from agentmem_tui.screens.chat import ChatScreen
@@ -40,6 +44,16 @@ async def test_code_is_copied_as_the_model_wrote_it(chat: Chat) -> None:
         assert app.clipboard == CODE
         await pilot.app.screen.run_action("copy_code")
         assert app.clipboard == "print('hello')"
+
+
+async def test_tokens_are_those_that_the_server_counts_where_it_does(chat: Chat, memory: Memory) -> None:
+    async with chat("It is sunny.").run_test(size=SIZE) as pilot:
+        assert "· about " in (await say(pilot, "Weather?")).note
+    with ModelServer(["It is sunny."]) as server:
+        chosen = choose_model(Settings(base_url=server.url))
+        app = make_app(memory, namespace=NAMESPACE, chosen=chosen, settings=Settings(think=False))
+        async with app.run_test(size=SIZE) as pilot:
+            assert "s · 3 tokens" in (await say(pilot, "Weather?")).note
 
 
 async def test_a_fence_is_shown_while_it_is_open(chat: Chat) -> None:

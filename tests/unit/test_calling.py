@@ -314,3 +314,18 @@ def test_a_servers_own_field_for_reasoning_is_no_text(notes: Memory) -> None:
     with ModelServer([thought]) as server:
         assert agent_of(server, notes).ask("What is it called?").text == "Pequod."
         assert "She means" not in str([turn.text for turn in notes.turns(namespace=NS)])
+
+
+# -- tokens -------------------------------------------------------------------------------------------------------
+
+
+def test_tokens_are_what_the_server_counts_of_all_that_was_said(notes: Memory) -> None:
+    with ModelServer([tool_call("weather", city="Rome"), "It is sunny in Rome today."]) as server:
+        agent = agent_of(server, notes, tools=[weather])
+        assert agent.ask("Weather in Rome?").tokens == 6
+        stream = agent.stream("And tomorrow?")
+        next(stream)
+        stream.close()
+        assert agent.last is not None
+        assert agent.last.tokens is None
+    assert Agent(notes, FakeChatModel(["Yes."]), namespace=NS, think=False).ask("Well?").tokens is None

@@ -118,7 +118,8 @@ class AskingScreen(Screen[None]):
         if not self.is_running:
             return
         done = self._conversation.last()
-        await self._settle(said, answer, None if done is before else done, [note, self._measured(answer, begun)])
+        done = None if done is before else done
+        await self._settle(said, answer, done, [note, self._measured(answer, begun, done)])
         if said.turn_id is None and note and not self._conversation.private:
             self.query_one(Prompt).put_back(question.text)
         if note == _FAILED and (question.again or question.instead_of):
@@ -159,11 +160,13 @@ class AskingScreen(Screen[None]):
             async for piece in pieces:
                 answer.add(piece)
 
-    def _measured(self, answer: Answer, begun: datetime) -> str:
-        """How long an answer took, and about how many tokens it has: servers differ in whether they count them."""
+    def _measured(self, answer: Answer, begun: datetime, done: Done | None) -> str:
+        """How long an answer took, and how many tokens it has: about so many where the server doesn't count them."""
         seconds = (self._conversation.now() - begun).total_seconds()
-        counted = answer.text and not answer.quoting
-        return f"{seconds:.1f} s · about {count_tokens(answer.text)} tokens" if counted else f"{seconds:.1f} s"
+        if not answer.text or answer.quoting:
+            return f"{seconds:.1f} s"
+        counted = done.tokens if done is not None else None
+        return f"{seconds:.1f} s · {f'about {count_tokens(answer.text)}' if counted is None else counted} tokens"
 
     def _show_step(self, step: ToolStep) -> None:
         if self._coming is not None and self.is_running:
