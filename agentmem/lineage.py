@@ -59,6 +59,13 @@ def learned(reader: Reader, adapter: Adapter) -> list[str]:
     return [edge.parent for edge in edges if edge.parent_kind == "thought"]
 
 
+def made_from(reader: Reader, adapter: Adapter) -> list[Adapter]:
+    """The adapters that one continues, averages or distils."""
+    edges = reader.edges(namespace=adapter.namespace, children=[adapter.id], relation="learned")
+    parents = [edge.parent for edge in edges if edge.parent_kind == "adapter"]
+    return list(reader.get("adapter", parents, namespace=adapter.namespace))
+
+
 def put_in_service(writer: Writer, adapter: Adapter | None, *, namespace: Namespace, now: datetime) -> None:
     """From now on this adapter answers in its namespace, None: the base model alone. The one before is kept ready.
 

@@ -90,7 +90,7 @@ def consolidate(
     Raises InputError where nothing is to be learned, ConflictError where another cycle is running, ModelError where the
     base cannot be trained or served. Whatever fails, what served before goes on serving.
     """
-    _require_extra()
+    require_extra()
     root = adapters.root_of(settings, namespace)
     base = adapters.base_digest(plan.base)
     with _alone(root):
@@ -111,7 +111,7 @@ def consolidate(
     return Outcome(final, selection, judgement, control)
 
 
-def _require_extra() -> None:
+def require_extra() -> None:
     """Raises InputError where what trains is not installed."""
     missing = [name for name in ("peft", "accelerate") if find_spec(name) is None]
     if missing:

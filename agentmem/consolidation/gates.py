@@ -78,7 +78,7 @@ class Judgement:
 
 
 def _reason(gate: Gate) -> str:
-    side = "at most" if gate.name in _LOSSES else "at least"
+    side = "at most" if gate.name in LOSSES else "at least"
     return (
         f"{gate.name} is {gate.value:.3f} ({gate.items} items, bound {gate.bound:.3f}): {side} {gate.threshold:g} is "
         "wanted"
@@ -87,7 +87,8 @@ def _reason(gate: Gate) -> str:
 
 _SHARES = ("recall", "wording", "recognition")
 _LOST = ("abstention", "general", "retrieval", "form", "calls")
-_LOSSES = ("older", "oldest", "locality", *_LOST)
+LOSSES = ("older", "oldest", "locality", *_LOST)
+"""The gates whose figure must be at most its threshold; of the others it must be at least that."""
 
 
 def judge(probes: Sequence[Probe], thresholds: Thresholds | None = None, *, oldest: Iterable[str] = ()) -> Judgement:

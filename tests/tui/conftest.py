@@ -16,6 +16,7 @@ from agentmem.memory import Memory
 from agentmem.testing.fake_model import FakeChatModel
 from agentmem_tui import make_app
 from agentmem_tui.app import ChatApp
+from agentmem_tui.screens.page import Page
 from agentmem_tui.widgets.answer import Answer
 from agentmem_tui.widgets.prompt import Prompt
 from agentmem_tui.widgets.recalled import RecalledList
@@ -69,6 +70,18 @@ async def say(pilot: Driver, text: str) -> Answer:
     await until(pilot, lambda: "recalled" in answer.note)
     await pilot.pause()
     return answer
+
+
+async def turn_to(pilot: Driver, number: int) -> None:
+    """Open a page of the memory by its keys, each when what takes it is there."""
+    for n, key in ((1, "f9"), (number, str(number))):
+        await pilot.press(key)
+        await until(pilot, lambda n=n: _is_there(pilot, n))  # type: ignore[misc]
+
+
+def _is_there(pilot: Driver, number: int) -> bool:
+    screen = pilot.app.screen
+    return isinstance(screen, Page) and number == screen.NUMBER and screen.focused in [*screen.query(screen.MAIN)]
 
 
 def shown(pilot: Driver) -> str:

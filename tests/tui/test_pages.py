@@ -23,7 +23,7 @@ from agentmem_tui.screens.timeline import TimelinePage
 from agentmem_tui.screens.weights import WeightsPage
 from agentmem_tui.screens.write import WriteScreen
 from agentmem_tui.widgets.table import Table
-from tests.tui.conftest import NAMESPACE, SIZE, Driver, notices, shown, transcript, until
+from tests.tui.conftest import NAMESPACE, SIZE, Driver, notices, shown, transcript, turn_to, until
 
 Chat = Callable[..., ChatApp]
 IRON20, IRON40 = "Mara takes 20 mg of iron a day.", "Mara takes 40 mg of iron a day."
@@ -159,7 +159,7 @@ async def test_the_timeline_unfolds_from_sessions_to_turns(chat: Chat, memory: M
         memory.observe("user", f"line {n}", namespace=NAMESPACE, session="long")
     memory.observe("user", "Short.", namespace=NAMESPACE, session="short")
     async with chat().run_test(size=SIZE) as pilot:
-        await pilot.press("f9", "2")
+        await turn_to(pilot, 2)
         await until(pilot, lambda: isinstance(pilot.app.screen, TimelinePage) and "2 sessions" in shown(pilot))
         tree = pilot.app.screen.query_one(Tree)
         await pilot.press("down", "down", "enter")
@@ -186,7 +186,7 @@ async def test_parked_work_is_shown_with_its_reason_given_up_or_tried_again(
     with memory.backend.write() as writer:
         change_jobs(writer, [job], state="parked", reason="the vector is not finite")
     async with chat().run_test(size=SIZE) as pilot:
-        await pilot.press("f9", "3")
+        await turn_to(pilot, 3)
         await until(pilot, lambda: isinstance(pilot.app.screen, HealthPage) and "1 parked" in shown(pilot))
         assert "the vector is not finite" in table(pilot).render_line(1).text
         await until(pilot, lambda: "SQLite" in shown(pilot), 60)
@@ -199,7 +199,7 @@ async def test_parked_work_is_shown_with_its_reason_given_up_or_tried_again(
 
 async def test_every_page_is_a_key_away(chat: Chat) -> None:
     async with chat().run_test(size=(80, 24)) as pilot:
-        await pilot.press("f9", "4")
+        await turn_to(pilot, 4)
         await until(pilot, lambda: isinstance(pilot.app.screen, WeightsPage))
         await pilot.press("f9")
         await until(pilot, lambda: isinstance(pilot.app.screen, ThoughtsPage))

@@ -29,7 +29,7 @@ from agentmem_tui.screens.chat import ChatScreen
 from agentmem_tui.widgets.prompt import Prompt
 from agentmem_tui.widgets.sessions import SessionList
 from agentmem_tui.widgets.status_bar import StatusBar
-from tests.tui.conftest import NAMESPACE, until
+from tests.tui.conftest import NAMESPACE, turn_to, until
 
 START = datetime(2026, 6, 8, 9, 30, tzinfo=UTC)
 SIZES = [(80, 24), (120, 40)]
@@ -82,9 +82,9 @@ def _is_filled(screen: Screen[Any]) -> bool:
     return bool(said and screen.query_one(SessionList).option_count and screen.query_one(StatusBar).model)
 
 
-async def paged(pilot: Pilot[None], *keys: str) -> None:
+async def paged(pilot: Pilot[None], number: int) -> None:
     await still(pilot)
-    await pilot.press("f9", *keys)
+    await turn_to(pilot, number)
     await until(pilot, lambda: "Reading" not in str(pilot.app.screen.query_one("#count", Static).render()))
     await still(pilot)
 
@@ -95,7 +95,7 @@ def test_forget(snap_compare: Snap, memory: Memory, size: tuple[int, int]) -> No
     memory.insert("The dose is 20 mg daily.", namespace=NAMESPACE, sources=[turn.id])
 
     async def before(pilot: Pilot[None]) -> None:
-        await paged(pilot)
+        await paged(pilot, 1)
         await pilot.press("f")
         await until(pilot, lambda: bool(pilot.app.screen.query("#forget:enabled")))
         await still(pilot)
@@ -110,7 +110,7 @@ def test_thoughts(snap_compare: Snap, memory: Memory, size: tuple[int, int]) -> 
     memory.insert("Elin bakes.", namespace=NAMESPACE, origin="agent", trusted=False)
 
     async def before(pilot: Pilot[None]) -> None:
-        await paged(pilot)
+        await paged(pilot, 1)
         await pilot.press("o", "down", "space")
         await still(pilot)
 
@@ -122,7 +122,7 @@ def test_timeline(snap_compare: Snap, memory: Memory, size: tuple[int, int]) -> 
     memory.observe_many(turns(), namespace=NAMESPACE)
 
     async def before(pilot: Pilot[None]) -> None:
-        await paged(pilot, "2")
+        await paged(pilot, 2)
         await pilot.press("down", "enter")
         await asyncio.sleep(0)
         tree: Any = pilot.app.screen.query_one("#timeline")

@@ -99,6 +99,10 @@ class Conversation:
         self._making = threading.Lock()
 
     @property
+    def settings(self) -> Settings:
+        return self._settings or self.memory.settings
+
+    @property
     def private(self) -> bool:
         return self._private
 
@@ -259,7 +263,7 @@ class Conversation:
         """What the doctor finds."""
         from agentmem.doctor import examine
 
-        settings = self._settings or self.memory.settings
+        settings = self.settings
         given = {"store": settings.store, "model": settings.model, "base_url": settings.base_url}
         return examine({name: value for name, value in given.items() if value is not None})
 

@@ -54,6 +54,7 @@ _BREADTHS = [(0, "-narrow"), (100, "-medium"), (140, "-wide")]
 class ChatScreen(AskingScreen):
     """Keys that belong to the whole screen are bound here; those of a pane in its widget."""
 
+    AUTO_FOCUS = "Prompt"  # what is typed before all is there belongs there, too
     HORIZONTAL_BREAKPOINTS = _BREADTHS
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+n", "new_session", "New", id="chat.new"),

@@ -1,4 +1,5 @@
-"""The model asks to forget: what would go, and the user's yes or no. The model waits for it in a worker thread."""
+"""A question with all that hangs on it, and the user's yes or no; the model's own wish to forget, among them, for which
+the model waits in a worker thread."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import ClassVar
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
 from textual.widgets import Button, Static
 
 from agentmem.types import ForgetPlan
@@ -15,28 +17,27 @@ from agentmem_tui.screens.dialog import Dialog
 from agentmem_tui.screens.forget import preview
 
 
-class ConfirmScreen(Dialog[bool]):
-    """What the model proposes to forget. `answer` gets what the user decides: no, too, where the screen just goes."""
+class AgreeScreen(Dialog[bool]):
+    """Dismissed with whether the user agrees; no is where the focus is."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,n", "answer(False)", "No", key_display="n"),
-        Binding("y", "answer(True)", "Yes, forget"),
+        Binding("y", "answer(True)", "Yes"),
     ]
 
-    def __init__(self, plan: ForgetPlan, answer: Future[bool]) -> None:
+    def __init__(self, title: str, asked: Content, *, no: str, yes: str) -> None:
         super().__init__()
-        self._plan = plan
-        self._answer = answer
+        self._title, self._asked, self._no, self._yes = title, asked, no, yes
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield VerticalScroll(Static(preview(self._plan), id="preview"))
+            yield VerticalScroll(Static(self._asked, id="preview"))
             with Horizontal(id="buttons"):
-                yield Button("No, keep it", id="no", compact=True)
-                yield Button("Yes, forget for good", variant="error", id="yes", compact=True)
+                yield Button(self._no, id="no", compact=True)
+                yield Button(self._yes, variant="error", id="yes", compact=True)
 
     def on_mount(self) -> None:
-        self.query_one(".dialog").border_title = "The model asks to forget this"
+        self.query_one(".dialog").border_title = self._title
         self.query_one("#no").focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
@@ -44,8 +45,19 @@ class ConfirmScreen(Dialog[bool]):
         self.action_answer(event.button.id == "yes")
 
     def action_answer(self, agreed: bool) -> None:
-        self._decide(agreed)
         self.dismiss(agreed)
+
+
+class ConfirmScreen(AgreeScreen):
+    """What the model proposes to forget. `answer` gets what the user decides: no, too, where the screen just goes."""
+
+    def __init__(self, plan: ForgetPlan, answer: Future[bool]) -> None:
+        super().__init__("The model asks to forget this", preview(plan), no="No, keep it", yes="Yes, forget for good")
+        self._answer = answer
+
+    def action_answer(self, agreed: bool) -> None:
+        self._decide(agreed)
+        super().action_answer(agreed)
 
     def on_unmount(self) -> None:
         self._decide(False)
