@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -83,7 +84,8 @@ def work(url: str, me: str, seconds: float, held: float, *, whole: bool) -> None
             newest = reader.select("turn", namespace=own, order="seq", descending=True, where={"session": me}, limit=5)
             assert all(me in turn.text for turn in newest), "a line of another namespace"
         if seq % 10 == 9 and (jobs := backend.claim("embed", limit=20, lease_seconds=60)):
-            took.append(timed(partial(finish, backend, jobs, held, whole=whole)))
+            for scope, group in grouped(jobs, whole=whole).items():
+                took.append(timed(partial(finish, backend, scope, group, held)))
         seq += 1
     backend.close()
     print(len(took) - 1, max(took))
@@ -101,15 +103,19 @@ def write(backend: Backend, scope: Namespace | None, records: list[Any], held: f
         time.sleep(held)
 
 
-def finish(backend: Backend, jobs: list[Job], held: float, *, whole: bool) -> None:
+def grouped(jobs: list[Job], *, whole: bool) -> dict[Namespace | None, list[Job]]:
+    """The jobs that one write transaction can end: all at once as the store's writer, else those of a namespace."""
     groups: dict[Namespace | None, list[Job]] = defaultdict(list)
     for job in jobs:
         groups[None if whole else job.namespace].append(job)
-    for scope, group in groups.items():
-        with backend.write(scope) as writer:
-            for job in group:
-                assert writer.remove("job", [job.id], namespace=job.namespace) == 1, "work was done twice"
-            time.sleep(held)
+    return groups
+
+
+def finish(backend: Backend, scope: Namespace | None, jobs: list[Job], held: float) -> None:
+    with backend.write(scope) as writer:
+        for job in jobs:
+            assert writer.remove("job", [job.id], namespace=job.namespace) == 1, "work was done twice"
+        time.sleep(held)
 
 
 def processes(count: int, seconds: float, held: float, place: str | None) -> None:
@@ -128,7 +134,11 @@ def side_by_side(url: str, scope: str, workers: int, seconds: float, held: float
     command = [sys.executable, "-m", "benchmarks.backends", "work", url]
     names = [f"{scope[0]}{workers}x{n}x" for n in range(workers)]
     options = [f"--seconds={seconds}", f"--held={held}"]
-    children = [subprocess.Popen([*command, me, scope, *options], stdout=subprocess.PIPE, text=True) for me in names]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    children = [
+        subprocess.Popen([*command, me, scope, *options], stdout=subprocess.PIPE, text=True, env=environment)
+        for me in names
+    ]
     answers = [child.communicate()[0].split() for child in children]
     if any(child.returncode for child in children):
         raise SystemExit(f"{url}: a process failed")

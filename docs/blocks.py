@@ -48,10 +48,12 @@ class Step:
 
 @dataclass
 class Session:
-    """A home, a working directory, and the ids seen so far (the page's to the run's)."""
+    """A home, a working directory, and the ids seen so far (the page's to the run's). `more` is what a page's commands
+    find in the environment besides; programs in the folders of its `PATH`, modules in those of its `PYTHONPATH`."""
 
     folder: Path
     ids: dict[str, str] = field(default_factory=dict)
+    more: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shims = self.folder / "bin"
@@ -72,11 +74,14 @@ class Session:
 
     def environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("AGENTMEM_", "XDG_"))}
+        programs = (str(self.folder / "bin"), self.more.get("PATH"), os.environ["PATH"])
+        modules = (str(ROOT), str(ROOT / "tui"), self.more.get("PYTHONPATH"))
         return {
             **kept,
+            **self.more,
             "HOME": str(self.folder / "home"),
-            "PATH": f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tui"))),
+            "PATH": os.pathsep.join(filter(None, programs)),
+            "PYTHONPATH": os.pathsep.join(filter(None, modules)),
             "COLUMNS": "100",
             "TERM": "xterm",
             "USER": "mara",

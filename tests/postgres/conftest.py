@@ -14,8 +14,8 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
-def installed(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The plug-in's entry point, as pip would lay it down."""
+def installed(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder with the plug-in's entry point, as pip would lay it down."""
     project = tomllib.loads((repository / "plugins/agentmem-postgres/pyproject.toml").read_text("utf-8"))["project"]
     info = tmp_path / f"agentmem_postgres-{project['version']}.dist-info"
     info.mkdir()
@@ -24,7 +24,7 @@ def installed(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (info / "entry_points.txt").write_text(f"[agentmem]\n{points}")
     monkeypatch.syspath_prepend(tmp_path)
     plugins._loaded.cache_clear()
-    yield
+    yield tmp_path
     plugins._loaded.cache_clear()
 
 

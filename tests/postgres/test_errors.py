@@ -76,6 +76,13 @@ def test_a_url_that_is_none() -> None:
     refused("postgresql://h/d?schema=a%22b", SettingsError, "plain name")
 
 
+def test_a_url_that_leaves_the_host_to_the_environment() -> None:
+    place = connection.place_of("postgresql:///memories?schema=s&tenant=a/b&application_name=x")
+    assert (place.conninfo, place.schema) == ("postgresql:///memories?application_name=x", "s")
+    assert place.url == "postgresql:///memories?schema=s&tenant=a/b&application_name=x"
+    assert connection.place_of("postgresql:///memories").conninfo == "postgresql:///memories"
+
+
 def test_nobody_listens() -> None:
     refused("postgresql://ada:secret@127.0.0.1:1/d", StoreError, "cannot be reached", "ada@127.0.0.1:1")
     refused("postgresql://ada:secret@h:nonumber/d", StoreError, "cannot be reached")
@@ -224,7 +231,10 @@ def test_a_store_of_the_first_version_is_brought_up_to_date(url: str, monkeypatc
         writer.set_meta("erase_unfinished", str(writer._db.one("SELECT pg_current_xact_id()::text")))
     old.close()
     monkeypatch.undo()
-    new = PostgresBackend(url)
+    refused(url, StoreVersionError, "schema 1", "pg_dump", "?upgrade=backed-up")
+    refused(f"{url}&upgrade=yes", SettingsError, "?upgrade=backed-up")
+    new = PostgresBackend(f"{url}&upgrade=backed-up")
+    assert new.url == old.url
     add(new, new_adapter())
     assert (ids(new, "turn"), len(ids(new, "adapter"))) == ([turn.id], 1)
     with new.read() as reader:

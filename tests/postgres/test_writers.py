@@ -12,6 +12,7 @@ from agentmem.testing.conformance_base import ids
 from agentmem.testing.samples import NS, new_turn
 from agentmem.types import Namespace
 from agentmem_postgres.backend import CONNECTIONS, QUEUES, WRITERS, PostgresBackend
+from benchmarks.backends import side_by_side
 from tests.postgres.server import Server
 
 OTHER = ("test", "other")
@@ -100,6 +101,19 @@ def test_however_many_write_there_is_a_connection_to_read_with(url: str) -> None
     with backend.read() as reader:
         assert len(reader.namespaces()) == len(threads)
     backend.close()
+
+
+def test_processes_at_work_for_a_while(url: str, backend: PostgresBackend) -> None:
+    """The short form of `python -m benchmarks.backends processes`, in which each process watches for lines of another
+    namespace and for work that is done twice, and fails by them."""
+    rate, _ = side_by_side(url, "a namespace", workers=4, seconds=1.5, held=0)
+    with backend.read() as reader:
+        spaces = {("team", f"a4x{n}x") for n in range(4)}
+        assert set(reader.namespaces(root=("team",))) == {*spaces, ("team", "shared")}
+        shared = reader.count("turn", namespace=("team", "shared"))
+        assert sum(reader.count("turn", namespace=space) for space in spaces) == shared
+        assert rate * 1.5 >= 2 * shared
+    assert backend.check() == []
 
 
 def test_a_long_table_is_not_read_through_for_a_snapshot(backend: PostgresBackend, server: Server) -> None:

@@ -30,7 +30,7 @@ from agentmem.interfaces import Abilities
 from agentmem.types import Job, Namespace
 from agentmem_postgres import schema
 from agentmem_postgres.check import disagreement, unsafe_settings
-from agentmem_postgres.connection import EVERYTHING, Connection, Raw, connect, place_of, translated
+from agentmem_postgres.connection import CONSENT, EVERYTHING, Connection, Raw, connect, place_of, translated
 from agentmem_postgres.erasing import erase, rewrite
 from agentmem_postgres.reader import PostgresReader
 from agentmem_postgres.tenants import require_wall
@@ -46,7 +46,7 @@ QUEUES = 64
 """In which threads wait to write, by namespace; two namespaces seldom share one."""
 
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _ALONE, _AMONG_OTHERS = "pg_advisory_xact_lock", "pg_advisory_xact_lock_shared"
 _SYNC = "SELECT pg_logical_emit_message(true, 'agentmem', '')"
 """Ends when the log is on disk up to here, as a commit of whatever was written does; changes nothing."""
@@ -101,6 +101,7 @@ class PostgresBackend:
             if (version := self._version(db)) < schema.VERSION:
                 if not version and not create:
                     raise StoreMissingError(f"{self.url}: no store there; check the URL, or add something to make one")
+                self._require_consent(version)
                 db.run(_WRITE)
                 db.run(self._locks(None))
                 if self._version(db) < schema.VERSION:
@@ -111,6 +112,14 @@ class PostgresBackend:
             erase(db)
         finally:
             raw.close()
+
+    def _require_consent(self, version: int) -> None:
+        """Others may be using the store as it is, and no backup of a server can be made from here."""
+        if version and not self._place.upgrade:
+            raise StoreVersionError(
+                f"{self.url}: is of an older agentmem-postgres (schema {version}, this one's is {schema.VERSION});"
+                f" back it up (pg_dump), end what still uses it, then open it once with ?upgrade={CONSENT}"
+            )
 
     def _version(self, db: Connection) -> int:
         version = schema.version_of(db)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import psycopg
 from psycopg import errors
@@ -36,6 +36,8 @@ DEFAULT_SCHEMA = "agentmem"
 _CONNECT_SECONDS = 10
 EVERYTHING = "["
 """How the name of every namespace begins, as the database has them."""
+CONSENT = "backed-up"
+_OURS = frozenset({"schema", "tenant", "upgrade"})
 _SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 Raw: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
@@ -84,17 +86,21 @@ _BY_WORDS = (
 @dataclass(frozen=True)
 class Place:
     """Where a store is: what libpq connects by, the schema, and the URL as it may be shown, without a password; `root`
-    is how the names of the namespaces begin that may be seen there."""
+    is how the names of the namespaces begin that may be seen there, `upgrade` the consent to bring
+    its schema up to date."""
 
     conninfo: str = field(repr=False)  # a password may stand in it
     schema: str
     url: str
     root: str = EVERYTHING
+    upgrade: bool = False
 
 
 def place_of(url: str) -> Place:
-    """What a `postgresql://` URL names; `?schema=` and `?tenant=` are ours, all else is libpq's. Raises SettingsError,
-    and NamespaceError for a tenant that names no namespace."""
+    """What a `postgresql://` URL names; `?schema=`, `?tenant=` and `?upgrade=` are ours, all else is libpq's.
+
+    Raises SettingsError, and NamespaceError for a tenant that names no namespace.
+    """
     try:
         parts = urlsplit(url)
     except ValueError as error:
@@ -105,9 +111,12 @@ def place_of(url: str) -> Place:
         raise SettingsError(f"the schema {schema!r} is no plain name: use letters, digits, - and _")
     tenant = dict(options).get("tenant")
     root = EVERYTHING if tenant is None else root_of(parse_namespace(tenant))
-    rest = [(name, value) for name, value in options if name not in ("schema", "tenant")]
-    conninfo = urlunsplit(parts._replace(query=urlencode(rest)))
-    shown = [(name, value) for name, value in options if "password" not in name]
+    upgrade = dict(options).get("upgrade")
+    if upgrade not in (None, CONSENT):
+        raise SettingsError(f"?upgrade={upgrade} says nothing; it reads ?upgrade={CONSENT}, once there is a backup")
+    rest = [(name, value) for name, value in options if name not in _OURS]
+    conninfo = _written(parts.scheme, parts.netloc, parts.path, rest)
+    shown = [(name, value) for name, value in options if "password" not in name and name != "upgrade"]
     host = parts.netloc.rpartition("@")
     user = host[0].split(":")[0] + host[1]
     try:
@@ -115,8 +124,18 @@ def place_of(url: str) -> Place:
     except psycopg.Error as error:
         raise SettingsError(f"{parts.scheme}:// URL: {_plain(error, parts.password)}; {_FORM}") from error
     return Place(
-        conninfo, schema, urlunsplit(parts._replace(netloc=user + host[2], query=urlencode(shown, safe="/"))), root
+        conninfo,
+        schema,
+        _written(parts.scheme, user + host[2], parts.path, shown),
+        root,
+        upgrade == CONSENT,
     )
+
+
+def _written(scheme: str, netloc: str, path: str, options: list[tuple[str, str]]) -> str:
+    """A URL that names no host keeps its slashes, by which libpq knows that it is one."""
+    query = urlencode(options, safe="/")
+    return f"{scheme}://{netloc}{path}" + (f"?{query}" if query else "")
 
 
 def root_of(namespace: Namespace) -> str:
