@@ -1,7 +1,8 @@
 """Ways to learn new thoughts: anew from the frozen base, or going on from the adapter that serves.
 
-A strategy is asked at four places of the training loop; what it does there is all that tells it from the others. The
-default needs none of them: it begins from the base with everything in its curriculum.
+A strategy is asked at a few places of the training loop; what it does there is all that tells it from the others. The
+default needs none of them: it begins from the base with everything in its curriculum. In the weights' names "lora_A" is
+the factor of shape (rank, inputs), "lora_B" that of shape (outputs, rank), which begins with zeros.
 """
 
 from __future__ import annotations
@@ -32,15 +33,36 @@ class Strategy:
         """What is added to the loss of a step."""
         return None
 
+    def beside(self, model: Any, inputs: Mapping[str, torch.Tensor], hidden: torch.Tensor) -> torch.Tensor | None:
+        """What is added to the loss of some rows; `hidden`, of shape (rows, width, size), is what the last layer made
+        of them. Only asked of one that `distils`."""
+
+    distils = False
+
+    def unlearn(self) -> bool:
+        """Before a step, with its gradient: whether it moved the weights, so that the gradient is to be taken anew."""
+        return False
+
     def adjust(self) -> None:
         """Between the gradient and the step."""
+
+    def after(self) -> None:
+        """After a step."""
+
+    def end(self) -> None:
+        """After the last step: its last word on the weights."""
+
+    def state(self) -> Mapping[str, torch.Tensor]:
+        """What it has gathered on the way, by the weights' names: written over in place where a run is gone on with."""
+        return {}
 
     def __repr__(self) -> str:
         return self.name
 
 
 class Replay(Strategy):
-    """Goes on from the adapter that serves, rehearsing what it knows (`agentmem.consolidation.replay`)."""
+    """Goes on from the adapter that serves, rehearsing what it knows by the time since it was last rehearsed
+    (`agentmem.consolidation.replay`: Anderson & Schooler 1991)."""
 
     name = "replay"
     goes_on = True
@@ -116,6 +138,123 @@ class Magnitude(Strategy):
                 weight.grad.mul_(mask)
 
 
+class Orthogonal(Strategy):
+    """Goes on with the new alone, in directions of its own: of the adapter's rank each cycle takes a quarter, whose
+    rows of A are held orthogonal to those of the cycles before by the sum of their products' magnitudes; what these
+    learned does not move (O-LoRA: Wang et al. 2023, "Orthogonal Subspace Learning for Language Model Continual
+    Learning", §3.2; there each task adds an adapter, here all share the rank that is served, so from the fifth cycle on
+    the last quarter is used again)."""
+
+    name = "o-lora"
+    goes_on = True
+    rehearses = False
+    share = 0.25
+    strength = 0.5
+
+    def begin(self, weights: Mapping[str, torch.nn.Parameter]) -> None:
+        import torch
+
+        self._factors: list[tuple[torch.nn.Parameter, torch.nn.Parameter, slice]] = []
+        for name, second in weights.items():
+            if "lora_B" in name:
+                rank = second.shape[1]
+                size = max(1, int(rank * self.share))
+                used = torch.nonzero(second.detach().abs().sum(dim=0)).flatten()
+                first = min(int(used.max()) + 1 if len(used) else 0, rank - size)
+                pair = weights[name.replace("lora_B", "lora_A")], second
+                self._factors.append((*pair, slice(first, first + size)))
+
+    def penalty(self) -> torch.Tensor | None:
+        import torch
+
+        products = [(a[: own.start].detach() @ a[own].T).abs().sum() for a, _, own in self._factors if own.start]
+        return self.strength * torch.stack(products).sum() if products else None
+
+    def adjust(self) -> None:
+        for first, second, own in self._factors:
+            if first.grad is not None and second.grad is not None:
+                kept = first.grad[own].clone(), second.grad[:, own].clone()
+                first.grad.zero_()
+                second.grad.zero_()
+                first.grad[own], second.grad[:, own] = kept
+
+
+class Twofold(Strategy):
+    """Two memories: the fast one learns, rehearsing, and is drawn to what the slow one makes of the same rows; the slow
+    one is the fast one's moving average, and is what serves (I-LoRA: Ren et al. 2024, "Analyzing and Reducing
+    Catastrophic Forgetting in Parameter Efficient Tuning", §4: the mean square of the difference of hidden states)."""
+
+    name = "i-lora"
+    goes_on = True
+    distils = True
+    decay = 0.95
+    strength = 1.0
+
+    def begin(self, weights: Mapping[str, torch.nn.Parameter]) -> None:
+        self._fast = weights
+        self._slow = {name: weight.detach().clone() for name, weight in weights.items()}
+
+    def beside(self, model: Any, inputs: Mapping[str, torch.Tensor], hidden: torch.Tensor) -> torch.Tensor | None:
+        import torch
+
+        with torch.no_grad():  # by value: the fast weights' graph is still to be gone back through
+            slow = torch.func.functional_call(model, self._slow, kwargs=dict(inputs))
+        seen = inputs["attention_mask"].unsqueeze(-1)
+        apart = ((hidden - slow.hidden_states[-1]) ** 2 * seen).sum()
+        return self.strength * apart / (seen.sum() * hidden.shape[-1])
+
+    def after(self) -> None:
+        for name, weight in self._fast.items():
+            self._slow[name].lerp_(weight.detach(), 1 - self.decay)
+
+    def end(self) -> None:
+        for name, weight in self._fast.items():
+            weight.data.copy_(self._slow[name])
+
+    def state(self) -> Mapping[str, torch.Tensor]:
+        return self._slow
+
+
+class Average(Strategy):
+    """Goes on with the new alone; what serves is halfway between the weights before and after (Wortsman et al. 2022,
+    "Robust fine-tuning of zero-shot models", §3; the first adapter, which nothing comes before, is as it was learned).
+    """
+
+    name = "average"
+    goes_on = True
+    rehearses = False
+    share = 0.5
+
+    def begin(self, weights: Mapping[str, torch.nn.Parameter]) -> None:
+        self._pairs = [(weight, weight.detach().clone()) for weight in weights.values()]
+        self._fresh = all(not bool(weight.any()) for name, weight in weights.items() if "lora_B" in name)
+
+    def end(self) -> None:
+        for weight, old in self._pairs if not self._fresh else ():
+            weight.data.lerp_(old, self.share)
+
+
+class Refresh(Strategy):
+    """Goes on, rehearsing; before each step it unlearns a little of the step's own examples, up their loss, to learn
+    them again (Wang et al. 2024, "A Unified and General Framework for Continual Learning", §4.2; there by Langevin
+    steps under the Fisher information, here along the gradient, by a share of the weights' length)."""
+
+    name = "refresh"
+    goes_on = True
+    share = 0.002
+
+    def begin(self, weights: Mapping[str, torch.nn.Parameter]) -> None:
+        self._weights = list(weights.values())
+
+    def unlearn(self) -> bool:
+        moving = [(weight, weight.grad) for weight in self._weights if weight.grad is not None]
+        length = sum(float((grad**2).sum()) for _, grad in moving) ** 0.5
+        size = sum(float((weight.detach() ** 2).sum()) for weight, _ in moving) ** 0.5
+        for weight, grad in moving if length else ():
+            weight.data.add_(grad, alpha=self.share * size / length)
+        return True
+
+
 def _module(name: str) -> str:
     """Both factors of a matrix go together."""
     return name.split(".lora_")[0]
@@ -128,6 +267,10 @@ _ALL: dict[str, Callable[[int], Strategy]] = {
     "l2": lambda _seed: Anchored(),
     "hft": HalfFrozen,
     "migu": lambda _seed: Magnitude(),
+    "o-lora": lambda _seed: Orthogonal(),
+    "i-lora": lambda _seed: Twofold(),
+    "average": lambda _seed: Average(),
+    "refresh": lambda _seed: Refresh(),
 }
 NAMES = tuple(_ALL)
 

@@ -211,14 +211,30 @@ class Training:
                 self.curve.append({"step": self.step, "loss": loss, "right": self.probe()})
                 self.save(folder / CHECKPOINT)
             report({"stage": "train", "done": self.step, "of": self.steps, "loss": round(loss, 4)})
+        self.strategy.end()
 
     def advance(self, places: Sequence[int]) -> float:
         """One step on these examples, in parts that fit into memory; the loss of a token of an answer."""
         some = [self.lessons[p] for p in places]
+        loss = self._fitting(some)
+        if self.strategy.unlearn():
+            self.optimiser.zero_grad(set_to_none=True)
+            loss = self._fitting(some)
+        self.strategy.adjust()
+        torch.nn.utils.clip_grad_norm_(list(self.weights.values()), self.recipe.clip)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate(self.step)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.strategy.after()
+        self.step += 1
+        return loss
+
+    def _fitting(self, some: Sequence[Lesson]) -> float:
+        """The gradients, in parts that fit into memory."""
         while True:
             try:
-                loss = self._gradients(some)
-                break
+                return self._gradients(some)
             except (torch.OutOfMemoryError, MemoryError) as error:
                 if self.micro == 1:
                     raise ModelError(
@@ -228,14 +244,6 @@ class Training:
                 self.optimiser.zero_grad(set_to_none=True)
                 if torch.cuda.is_available():
                     torch.cuda.empty_cache()
-        self.strategy.adjust()
-        torch.nn.utils.clip_grad_norm_(list(self.weights.values()), self.recipe.clip)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate(self.step)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
-        self.step += 1
-        return loss
 
     def _gradients(self, some: Sequence[Lesson]) -> float:
         tokens = sum(len(lesson.row.answer) for lesson in some)
@@ -243,14 +251,24 @@ class Training:
         for part in parts(some, self.micro):
             ids, mask = (x.to(self.model.device) for x in padded([p.row.ids for p in part], self.encoder.pad))
             with _half(self.model):
-                logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-            loss = loss_of(logits, part, self.recipe) / tokens
+                loss = self._loss({"input_ids": ids, "attention_mask": mask}, part, tokens, len(part) / len(some))
             loss.backward()  # type: ignore[no-untyped-call]  # torch's own
             total += float(loss.detach())
         penalty = self.strategy.penalty()
         if penalty is not None:
             penalty.backward()  # type: ignore[no-untyped-call]  # torch's own
         return total
+
+    def _loss(self, inputs: dict[str, torch.Tensor], part: Sequence[Lesson], tokens: int, share: float) -> torch.Tensor:
+        """Of a part of a step's examples, `share` of them."""
+        given: dict[str, Any] = {**inputs, "use_cache": False}
+        if not self.strategy.distils:
+            return loss_of(self.model(**given).logits, part, self.recipe) / tokens
+        given["output_hidden_states"] = True
+        found = self.model(**given)
+        more = self.strategy.beside(self.model, given, found.hidden_states[-1])
+        loss = loss_of(found.logits, part, self.recipe) / tokens
+        return loss if more is None else loss + share * more
 
     @torch.no_grad()
     def probe(self) -> float:
@@ -271,6 +289,7 @@ class Training:
         for name, weight in self.weights.items():
             for part, value in self.optimiser.state.get(weight, {}).items():
                 tensors[f"{part} {name}"] = value.detach().contiguous()
+        tensors |= {f"state {name}": value.contiguous() for name, value in self.strategy.state().items()}
         told = {"fingerprint": self.fingerprint, "step": self.step, "curve": self.curve}
         draft = path.with_suffix(".draft")
         save_file(tensors, draft, metadata={"run": json.dumps(told)})
@@ -297,6 +316,8 @@ class Training:
                 }
                 if parts:
                     self.optimiser.state[weight] = parts
+            for name, value in self.strategy.state().items():
+                value.copy_(tensors[f"state {name}"])
 
 
 def _half(model: Any) -> AbstractContextManager[Any]:

@@ -290,6 +290,38 @@ def test_migu_moves_the_largest_rows_only(
         assert norms[changed].min() >= norms[~changed].max()
 
 
+def test_a_run_of_two_memories_goes_on_to_the_same_slow_one(
+    made: Curriculum, encoder: Encoder, parent: Path, tmp_path: Path, plainly: tuple[Weights, Any]
+) -> None:
+    """The slow weights are what is left, and they are kept in the checkpoint."""
+    slow, done = go_on("i-lora", made, encoder, parent, tmp_path / "whole")
+    assert all(torch.equal(slow[name], value) for name, value in done.strategy.state().items())
+    assert not same(slow, plainly[0])
+    recipe = replace(SMALL, strategy="i-lora", seed=2)
+    with pytest.raises(Stopped):
+        run(made, encoder, tmp_path / "parts", recipe, stop=3, parent=parent, parent_name="mem-1")
+    again, _ = go_on("i-lora", made, encoder, parent, tmp_path / "parts")
+    assert same(again, slow)
+
+
+def test_o_lora_leaves_what_was_learned_where_it_is(made: Curriculum, encoder: Encoder, tmp_path: Path) -> None:
+    """Two cycles of a quarter of the rank each."""
+    first, _ = run(made, encoder, tmp_path / "first", replace(SMALL, strategy="o-lora"))
+    old = weights_of(first)
+    training.save_adapter(first, tmp_path / "adapter", BASE)
+    new, done = go_on("o-lora", made, encoder, tmp_path / "adapter" / "adapter_model.safetensors", tmp_path / "second")
+    for name in (name for name in old if "lora_B" in name):
+        rows = name.replace("lora_B", "lora_A")
+        assert old[name][:, 2:].count_nonzero() == 0, "two of eight a cycle"
+        assert torch.equal(new[name][:, :2], old[name][:, :2])
+        assert torch.equal(new[rows][:2], old[rows][:2])
+        assert new[name][:, 2:4].count_nonzero() > 0
+        assert new[name][:, 4:].count_nonzero() == 0
+    held = done.strategy.penalty()
+    done.strategy.begin({name: torch.nn.Parameter(weight) for name, weight in old.items()})
+    assert held.detach() < done.strategy.penalty().detach(), "nearer to orthogonal than it began"
+
+
 def test_an_unknown_strategy_or_an_impossible_recipe_is_an_error() -> None:
     with pytest.raises(InputError, match="from-base"):
         strategies.find("magic")
