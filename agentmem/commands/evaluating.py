@@ -1,9 +1,10 @@
-"""Measuring recall: `eval`."""
+"""Measuring recall: `eval`; what consolidation keeps is measured by `commands.retaining`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import click
 from agentmem.commands.common import Call, common, json_option
 from agentmem.commands.output import print_json, say, table
 from agentmem.commands.progress import progress
+from agentmem.commands.retaining import retention
 from agentmem.display import one_line
 from agentmem.errors import ModelError, SettingsError
 
@@ -31,8 +33,7 @@ _File = click.Path(path_type=Path, exists=True, dir_okay=False)
 Row = tuple[str, list[str]]
 
 
-@click.command("eval")
-@click.argument("dataset", type=click.Choice(DATASETS))
+@click.command()
 @click.argument("path", type=click.Path(path_type=Path, exists=True))
 @click.option(
     "--baseline", "baselines", type=click.Choice(BASELINES), multiple=True, help="Compare with it; may be repeated."
@@ -45,7 +46,7 @@ Row = tuple[str, list[str]]
 @click.option("--base-url", metavar="URL", help="An OpenAI-compatible server, e.g. http://localhost:8000/v1.")
 @json_option
 @common
-def evaluate(
+def _labelled(
     call: Call,
     dataset: str,
     path: Path,
@@ -63,7 +64,7 @@ def evaluate(
     evidence is there (all), how early it comes (nDCG, MRR), at what length and in what time; with 95 % intervals.
     Baselines are the cosine alone (dense), BM25 alone (bm25), and their sum (hybrid).
 
-    PATH is a file of DATASET or a folder of them. Your own memories are not touched.
+    PATH is a file of the data set or a folder of them. Your own memories are not touched.
     """
     from agentmem.evals import run_eval
     from agentmem.evals.plot import check_plot, plot
@@ -90,6 +91,22 @@ def evaluate(
         print_json(result)
     else:
         _show(result)
+
+
+@click.group("eval")
+def evaluate() -> None:
+    """Measure recall on labelled questions, and what consolidation keeps."""
+
+
+def _command(dataset: str) -> click.Command:
+    """`eval DATASET`: the same for each of them."""
+    run = partial(_labelled.callback or (lambda **_: None), dataset=dataset)
+    return click.Command(dataset, callback=run, params=_labelled.params, help=_labelled.help)
+
+
+for _dataset in DATASETS:
+    evaluate.add_command(_command(_dataset))
+evaluate.add_command(retention)
 
 
 def _settings(call: Call, config: Path | None) -> tuple[Settings, Weights]:

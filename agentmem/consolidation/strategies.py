@@ -200,7 +200,7 @@ class Twofold(Strategy):
         with torch.no_grad():  # by value: the fast weights' graph is still to be gone back through
             slow = torch.func.functional_call(model, self._slow, kwargs=dict(inputs))
         seen = inputs["attention_mask"].unsqueeze(-1)
-        apart = ((hidden - slow.hidden_states[-1]) ** 2 * seen).sum()
+        apart: torch.Tensor = ((hidden - slow.hidden_states[-1]) ** 2 * seen).sum()
         return self.strength * apart / (seen.sum() * hidden.shape[-1])
 
     def after(self) -> None:

@@ -1,4 +1,4 @@
-"""Recall against tokens as a picture: what a method finds, for how much of the prompt."""
+"""Pictures: recall against tokens (what a method finds, for how much of the prompt), and forgetting curves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _INK, _FAINT = "#222222", "#E4E4E4"
 
 
 def check_plot(file: Path) -> None:
-    """Raises InputError where `plot` could not write the file: to be asked before minutes of work."""
+    """Raises InputError where a plot could not be written to the file: to be asked before minutes of work."""
     if importlib.util.find_spec("matplotlib") is None:
         raise InputError("a plot needs matplotlib, which is not installed: run `pip install 'agentmem[plot]'`")
     if file.suffix.lower() not in _FORMATS:
@@ -55,12 +55,44 @@ def _title(result: Mapping[str, Any]) -> str:
     return f"{result['dataset']}: evidence found against tokens spent\n{counts}; {level}"
 
 
+def plot_retention(result: Mapping[str, Any], file: Path) -> None:
+    """Draw what is left of the first cycle's facts after each cycle, by strategy, from `evals.retention.compare`."""
+    check_plot(file)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.8), dpi=160, layout="constrained")
+    axes = figure.subplots()
+    cycles = range(1, result["cycles"] + 1)
+    for number, (name, told) in enumerate(result["strategies"].items()):
+        colour, means = _COLOURS[number % len(_COLOURS)], [point["mean"] for point in told["curve"]]
+        style = ("-", "--", ":")[number // len(_COLOURS) % 3]
+        marker = _MARKERS[number % len(_MARKERS)]
+        axes.plot(cycles, means, color=colour, marker=marker, label=name, lw=1.8, ms=5.5, ls=style)
+        if result["seeds"] > 1:
+            low, high = ([point[bound] for point in told["curve"]] for bound in ("low", "high"))
+            axes.fill_between(cycles, low, high, color=colour, alpha=0.13, linewidth=0)
+    axes.set_xlabel("cycle", color=_INK)
+    axes.set_ylabel("known of the first cycle's facts", color=_INK)
+    axes.set_xticks(cycles)
+    _finish(axes)
+    axes.legend(frameon=False, loc="lower left", fontsize=9)
+    figure.suptitle(
+        f"{result['facts']} new facts a cycle, {result['seeds']} seeds", fontsize=11, color=_INK, x=0.01, ha="left"
+    )
+    figure.savefig(file)
+
+
 def _draw(axes: Axes, section: Mapping[str, Any]) -> None:
     for number, (name, method) in enumerate(section["methods"].items()):
         _curve(axes, method["curve"], name, number)
     _label_cuts(axes, next(iter(section["methods"].values()))["curve"])
     axes.set_xlabel("tokens of the turns recalled (mean)", color=_INK)
     axes.set_xlim(left=0)
+    _finish(axes)
+
+
+def _finish(axes: Axes) -> None:
+    """Shares up to 1, over a faint grid."""
     axes.set_ylim(0, 1)
     axes.grid(color=_FAINT, linewidth=0.8)
     axes.set_axisbelow(True)
