@@ -31,7 +31,7 @@ def _faults() -> Iterator[tuple[str, str]]:
     yield from _vectors()
     yield from _edges()
     yield (
-        "pg_class WHERE relnamespace = current_schema::regnamespace AND relkind = 'r' AND NOT relrowsecurity",
+        "pg_class WHERE relnamespace = current_schema::regnamespace AND relkind IN ('r', 'p') AND NOT relrowsecurity",
         ("tables have no wall between tenants; their owner can ENABLE ROW LEVEL SECURITY"),
     )
     yield "snapshots WHERE id NOT IN (SELECT snapshot FROM snapshot_ranges)", "snapshots cover no record"
