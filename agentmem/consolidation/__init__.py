@@ -8,6 +8,7 @@
     replay       how often an earlier thought is rehearsed
     encoding     conversations as token ids
     training     the adapter's weights, from the frozen base; strategies: other ways to go on
+    unlearning   what was learned taken out again, approximately: to be measured, not served
     probing      what a model with an adapter knows; gates: whether that is good enough, by bounds
     adapters     folders of weights; hotload: into the running server and out again
     cycle        all of it, in this order; each stage may be killed; schedule: when one is due

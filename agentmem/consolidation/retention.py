@@ -87,8 +87,8 @@ def run(
     Each cycle's adapter is left in `folder`."""
     base = str(closed_world.path())
     encoder, recipe = load_encoder(base), replace(recipe, strategy=strategy, seed=seed)
-    told_by = _invented(cycles, facts, seed)
-    old = _by_heart(seed)
+    told_by = invented(cycles, facts, seed)
+    old = by_heart(seed)
     rows: list[list[float]] = []
     general: list[float] = []
     parent: Path | None = None
@@ -104,10 +104,10 @@ def run(
         parent = work / "adapter" / WEIGHTS
         if not general:
             with model.disable_adapter():
-                general.append(_share(model, encoder, old))
+                general.append(share(model, encoder, old))
         exam = [build(group, ClosedWorldWriter(), seed=seed, now=utc_now()).items for group in told_by[: cycle + 1]]
-        rows.append([_share(model, encoder, [i for i in items if i.aspect == "wording"]) for items in exam])
-        general.append(_share(model, encoder, old))
+        rows.append([share(model, encoder, [i for i in items if i.aspect == "wording"]) for items in exam])
+        general.append(share(model, encoder, old))
         told(cycle, rows[-1], general[-1])
     return rows, general
 
@@ -128,7 +128,7 @@ def _curriculum(told_by: Sequence[Sequence[Thought]], cycle: int, strategy: str,
     )
 
 
-def _invented(cycles: int, facts: int, seed: int) -> list[list[Thought]]:
+def invented(cycles: int, facts: int, seed: int) -> list[list[Thought]]:
     """For each cycle facts of people whom no other cycle tells of."""
     rng = random.Random(seed)
     attributes = closed_world.ATTRIBUTES
@@ -147,14 +147,16 @@ def _thought(fact: closed_world.Fact) -> Thought:
     )
 
 
-def _by_heart(seed: int) -> list[Item]:
+def by_heart(seed: int) -> list[Item]:
+    """Questions about what the base knows by heart."""
     from agentmem.consolidation.curriculum import ask_plainly
 
     known = random.Random(seed).sample(list(closed_world.BASE_FACTS.values()), _OLD)
     return [Item("general", ask_plainly(fact.question(2)), fact.answer, fact.value) for fact in known]
 
 
-def _share(model: Any, encoder: Encoder, items: Sequence[Item]) -> float:
+def share(model: Any, encoder: Encoder, items: Sequence[Item]) -> float:
+    """The share of items that are answered rightly."""
     answers = generate(model, encoder, [item.messages for item in items], longest=_LONGEST)
     right = [says(answer, item, closed_world.UNKNOWN) for answer, item in zip(answers, items, strict=True)]
     return sum(right) / len(right)
