@@ -129,7 +129,7 @@ async def test_adapters_are_shown_with_lineage_gates_and_what_they_learned(chat:
         memory.forget([thought.id], namespace=NAMESPACE)
         await pilot.press("l")
         await until(pilot, lambda: "the base model alone answers" in counted(pilot))
-        await until(pilot, lambda: "0 of 1 are still remembered" in shown(pilot))
+        await until(pilot, lambda: "of 1, 0 still remembered" in shown(pilot))
         assert "withdrawn" in [adapter.state for adapter in page.table.rows]
 
 

@@ -99,6 +99,9 @@ class WeightsPage(Page):
             found = await asyncio.to_thread(weights.about, self.conversation, adapter)
             self.query_one("#about", Static).update(_about(found))
 
+    def on_table_chosen(self) -> None:
+        self.query_one("#weights").focus()  # to scroll in
+
     @background("back")
     async def action_roll_back(self) -> None:
         """Go back to the adapter before the one that answers."""
@@ -172,8 +175,9 @@ def _about(found: About) -> Content:
 def _made(found: About) -> str:
     told = found.adapter.metadata
     new = f", {told['new']} of them new" if "new" in told else ""
+    learned = told.get("learned", "an unknown number of")
     lines = [
-        f"made {minute(found.adapter.recorded_at)} of {told.get('learned', '?')} thoughts{new}",
+        f"made {minute(found.adapter.recorded_at)} of {learned} thought{'s' * (learned != 1)}{new}",
         f"base: {printable(str(told.get('base', 'not recorded')))}",
         *(f"{name}: {printable(str(told[name]))}" for name in ("strategy", "seed", "writer") if name in told),
         *(f"goes on from {printable(name)}" for name in found.made_from),
@@ -197,7 +201,7 @@ def _gate(gate: Gate, *, at_most: bool) -> Content:
 
 def _taught(found: About) -> Content:
     count, learned = len(found.thoughts), found.adapter.metadata.get("learned", len(found.thoughts))
-    title = Content.styled(f"What it was taught ({count} of {learned} are still remembered)", "bold")
+    title = Content.styled(f"What it was taught (of {learned}, {count} still remembered)", "bold")
     lines = [Content(f"  · {one_line(thought.text, _SHOWN)}") for thought in found.thoughts[:_TAUGHT]]
     more = [Content(f"  and {count - _TAUGHT:,} more")] if count > _TAUGHT else []
     return Content("\n").join([title, *lines, *more])
