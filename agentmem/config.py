@@ -71,7 +71,7 @@ class Settings:
     goes to the model server at `base_url` and is never shown; `replicas` are the addresses of the servers behind it,
     where there are several. `base` is the folder of the model that is served, which
     consolidation trains adapters of; `adapters` is the folder that these lie in; `gates` are thresholds that differ
-    from those of `agentmem.consolidation.gates`.
+    from those of `agentmem.consolidation.gates`. `keys` are the chat's where they differ: what they do, and the key.
     """
 
     store: Annotated[str, BeforeValidator(_store)] = field(default_factory=default_store)
@@ -86,6 +86,7 @@ class Settings:
     base: str | None = None
     adapters: Annotated[str | None, BeforeValidator(_folder)] = None
     gates: dict[str, float] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
     reranker: str | None = None
     rerank_items: Annotated[int, Field(ge=2, le=1000)] = 30
     index: str = "auto"

@@ -21,6 +21,7 @@ from textual.widgets.text_area import Selection
 
 from agentmem_tui.contrast import HIGH_CONTRAST
 from agentmem_tui.conversation import Conversation
+from agentmem_tui.keys import keymap
 from agentmem_tui.screens.chat import ChatScreen
 from agentmem_tui.screens.dialog import Palette
 from agentmem_tui.screens.page import NAMES
@@ -44,6 +45,7 @@ class ChatApp(App[None]):
     def __init__(self, conversation: Conversation) -> None:
         super().__init__()
         self.conversation = conversation
+        self._own_keys = keymap(conversation.settings.keys)
         self.register_theme(HIGH_CONTRAST)
 
     def get_default_screen(self) -> Screen[None]:
@@ -54,6 +56,7 @@ class ChatApp(App[None]):
             await super().on_event(event)
 
     def on_mount(self) -> None:
+        self.set_keymap(self._own_keys)
         if sys.platform != "win32":
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGTERM, self.exit)
