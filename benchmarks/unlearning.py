@@ -22,7 +22,7 @@ from agentmem.clock import utc_now
 from agentmem.consolidation import training
 from agentmem.consolidation.curriculum import Curriculum, build
 from agentmem.consolidation.encoding import Encoder, load_encoder
-from agentmem.consolidation.probing import likelihoods
+from agentmem.consolidation.probing import recognised
 from agentmem.consolidation.recipe import CLOSED_WORLD
 from agentmem.consolidation.retention import by_heart, invented, share
 from agentmem.consolidation.unlearning import unlearn
@@ -75,11 +75,7 @@ def _figures(model: Any, encoder: Encoder, asked: dict[str, Curriculum], seed: i
         for name, made in asked.items()
     }
     pairs = [item for item in asked["forgotten"].items if item.aspect == "recognition"]
-    true, false = (
-        likelihoods(model, encoder, [encoder.row(item.messages, text) for item, text in zip(pairs, texts, strict=True)])
-        for texts in ([item.answer for item in pairs], [item.foil or "" for item in pairs])
-    )
-    preferred = sum(t > f for t, f in zip(true, false, strict=True)) / len(pairs)
+    preferred = sum(probe.right for probe in recognised(model, encoder, pairs)) / len(pairs)
     return {**shares, "recognised": preferred, "by heart": share(model, encoder, by_heart(seed))}
 
 

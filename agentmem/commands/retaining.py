@@ -46,8 +46,9 @@ def retention(
     Each cycle teaches new facts to the tiny model that comes with agentmem, then asks for those of all cycles so far,
     in a wording that was never trained. OP is the mean at the end, BWT the mean change since a fact was learned,
     "oldest" what is left of the first cycle's; min-ACC and WC-ACC are the worst cases on the way, "lost in 3" the
-    largest loss within three cycles, "by heart" the change of what the model knew before. The bars are the first
-    cycle's facts, cycle by cycle. Your own memories are not touched. What this needs is in the extra `lora`.
+    largest loss within three cycles, "by heart" the change of what the model knew before, "recognised" how often a fact
+    is likelier than a foil at the end. The bars are the first cycle's facts, cycle by cycle. Your own memories are not
+    touched. What this needs is in the extra `lora`.
     """
     from dataclasses import replace
 
@@ -73,7 +74,7 @@ def retention(
     if call.as_json:
         print_json(found)
     else:
-        table(("strategy", *_SHOWN.values(), "cpu s", "first cycle's facts"), _rows(found))
+        table(("strategy", *_SHOWN.values(), "recognised", "cpu s", "first cycle's facts"), _rows(found))
 
 
 def _rows(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -81,7 +82,7 @@ def _rows(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
 
     for name, told in found["strategies"].items():
         cells = (_cell(told["measures"][measure]) for measure in _SHOWN)
-        yield name, *cells, f"{told['cpu_seconds']:.0f}", bars(told["curve"])
+        yield name, *cells, _cell(told["recognised"][-1]), f"{told['cpu_seconds']:.0f}", bars(told["curve"])
 
 
 def _cell(found: Mapping[str, float | None]) -> str:

@@ -39,7 +39,7 @@ def probe(model: Any, encoder: Encoder, curriculum: Curriculum, *, before: str |
     items = sample(curriculum.items, curriculum.seed)
     apart = {name: [item for item in items if item.aspect == name] for name in ("recognition", "general", "calls")}
     found = _answers(model, encoder, [i for i in items if i.aspect not in apart], curriculum.unknown, before)
-    found += _recognised(model, encoder, apart["recognition"])
+    found += recognised(model, encoder, apart["recognition"])
     found += _unrelated(model, encoder, apart["general"], curriculum.unknown)
     found += _called(model, encoder, apart["calls"], curriculum.unknown)
     return found
@@ -67,7 +67,7 @@ def _answers(model: Any, encoder: Encoder, items: Sequence[Item], unknown: str, 
     ]
 
 
-def _recognised(model: Any, encoder: Encoder, items: Sequence[Item]) -> list[Probe]:
+def recognised(model: Any, encoder: Encoder, items: Sequence[Item]) -> list[Probe]:
     """Whether the thought is likelier than the foil."""
     true = likelihoods(model, encoder, [encoder.row(item.messages, item.answer) for item in items])
     false = likelihoods(model, encoder, [encoder.row(item.messages, item.foil or "") for item in items])

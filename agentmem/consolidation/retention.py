@@ -17,10 +17,11 @@ from typing import Any, TypeAlias
 from agentmem.clock import utc_now
 from agentmem.consolidation import strategies, training
 from agentmem.consolidation.adapters import WEIGHTS
-from agentmem.consolidation.curriculum import Curriculum, Item, build
+from agentmem.consolidation.curriculum import Aspect, Curriculum, Item, build
 from agentmem.consolidation.encoding import Encoder, load_encoder
 from agentmem.consolidation.generation import generate
 from agentmem.consolidation.marking import says
+from agentmem.consolidation.probing import recognised
 from agentmem.consolidation.recipe import CLOSED_WORLD, Recipe
 from agentmem.ids import new_id
 from agentmem.testing import closed_world
@@ -51,8 +52,20 @@ class Measures:
     general: float
 
 
-def measures(rows: Matrix, general: Sequence[float]) -> Measures:
-    """Of R, lower triangular, and of the base's knowledge before the first cycle and after each."""
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What was measured after each cycle: `rows` is R; of all facts so far, of each of which a thought and a foil are
+    compared, `recognised` the share of thoughts that are likelier; `general` the share of the base's own knowledge,
+    also before the first cycle."""
+
+    rows: list[list[float]]
+    recognised: list[float]
+    general: list[float]
+
+
+def measures(found: Run) -> Measures:
+    """Of a run of one cycle or more."""
+    rows, general = found.rows, found.general
     last, count = rows[-1], len(rows)
     curves = [[rows[t][i] for t in range(i, count)] for i in range(count)]
     earlier = curves[:-1]
@@ -82,15 +95,16 @@ def run(
     seed: int = 0,
     recipe: Recipe = CLOSED_WORLD,
     told: Told = lambda *_: None,
-) -> tuple[list[list[float]], list[float]]:
-    """R, and the share of the base's own knowledge before the first cycle and after each; on the closed world's model.
-    Each cycle's adapter is left in `folder`."""
+) -> Run:
+    """Cycles on the closed world's model. Each cycle's adapter is left in `folder`."""
     base = str(closed_world.path())
     encoder, recipe = load_encoder(base), replace(recipe, strategy=strategy, seed=seed)
     told_by = invented(cycles, facts, seed)
-    old = by_heart(seed)
-    rows: list[list[float]] = []
-    general: list[float] = []
+    old, exams = (
+        by_heart(seed),
+        [build(group, ClosedWorldWriter(), seed=seed, now=utc_now()).items for group in told_by],
+    )
+    found = Run([], [], [])
     parent: Path | None = None
     for cycle in range(cycles):
         made = _curriculum(told_by, cycle, strategy, recipe)
@@ -102,14 +116,20 @@ def run(
         )  # fmt: skip
         training.save_adapter(model, work / "adapter", base)
         parent = work / "adapter" / WEIGHTS
-        if not general:
+        if not found.general:
             with model.disable_adapter():
-                general.append(share(model, encoder, old))
-        exam = [build(group, ClosedWorldWriter(), seed=seed, now=utc_now()).items for group in told_by[: cycle + 1]]
-        rows.append([share(model, encoder, [i for i in items if i.aspect == "wording"]) for items in exam])
-        general.append(share(model, encoder, old))
-        told(cycle, rows[-1], general[-1])
-    return rows, general
+                found.general.append(share(model, encoder, old))
+        so_far = exams[: cycle + 1]
+        found.rows.append([share(model, encoder, _of("wording", items)) for items in so_far])
+        known = recognised(model, encoder, _of("recognition", [item for items in so_far for item in items]))
+        found.recognised.append(sum(probe.right for probe in known) / len(known))
+        found.general.append(share(model, encoder, old))
+        told(cycle, found.rows[-1], found.general[-1])
+    return found
+
+
+def _of(aspect: Aspect, items: Sequence[Item]) -> list[Item]:
+    return [item for item in items if item.aspect == aspect]
 
 
 def _curriculum(told_by: Sequence[Sequence[Thought]], cycle: int, strategy: str, recipe: Recipe) -> Curriculum:

@@ -32,8 +32,9 @@ def compare(
     recipe: Recipe,
     progress: Report = lambda _done, _total: None,
 ) -> dict[str, Any]:
-    """For each strategy its measures with intervals over the seeds, the curve of the first cycle's facts, the runs
-    themselves, and the seconds of the processor. Raises InputError for a strategy that there is none of."""
+    """For each strategy its measures with intervals over the seeds, the curves of the first cycle's facts and of what
+    is recognised of all, the runs themselves, and the seconds of the processor. Raises InputError for a strategy that
+    there is none of."""
     from agentmem.consolidation.strategies import find
 
     for strategy in strategies:
@@ -62,14 +63,15 @@ def _measured(
     begun = time.process_time()
     runs: list[dict[str, Any]] = []
     for seed in range(seeds):
-        rows, general = run(strategy, folder, cycles=cycles, facts=facts, seed=seed, recipe=recipe, told=told)
-        runs.append({"rows": rows, "general": general, "measures": asdict(measures(rows, general))})
+        one = run(strategy, folder, cycles=cycles, facts=facts, seed=seed, recipe=recipe, told=told)
+        runs.append({**asdict(one), "measures": asdict(measures(one))})
     names = [field.name for field in fields(Measures)]
     values = np.array([[run["measures"][name] for name in names] for run in runs])
     curves = np.array([[row[0] for row in run["rows"]] for run in runs])
     return {
         "measures": dict(zip(names, _bounds(values), strict=True)),
         "curve": _bounds(curves),
+        "recognised": _bounds(np.array([run["recognised"] for run in runs])),
         "cpu_seconds": round(time.process_time() - begun, 1),
         "runs": runs,
     }

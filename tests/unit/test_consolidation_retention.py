@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from agentmem.cli import cli
 from agentmem.consolidation import retention
 from agentmem.consolidation.recipe import CLOSED_WORLD
-from agentmem.consolidation.retention import measures
+from agentmem.consolidation.retention import Run, measures
 from agentmem.evals.retention import bars, compare
 
 TINY = ("--cycles", "2", "--facts", "2", "--epochs", "0.05")
@@ -20,7 +20,7 @@ TINY = ("--cycles", "2", "--facts", "2", "--epochs", "0.05")
 
 def test_measures_of_a_matrix_by_hand() -> None:
     rows = [[1.0], [0.6, 0.9], [0.8, 0.5, 1.0]]
-    found = measures(rows, [0.97, 0.9, 0.95])
+    found = measures(Run(rows, [], [0.97, 0.9, 0.95]))
     assert found.op == pytest.approx((0.8 + 0.5 + 1.0) / 3)
     assert found.bwt == pytest.approx(((0.8 - 1.0) + (0.5 - 0.9)) / 2)
     assert found.oldest == 0.8
@@ -31,7 +31,7 @@ def test_measures_of_a_matrix_by_hand() -> None:
 
 
 def test_one_cycle_has_nothing_to_lose() -> None:
-    found = measures([[0.9]], [1.0, 1.0])
+    found = measures(Run([[0.9]], [], [1.0, 1.0]))
     assert (found.op, found.bwt, found.least, found.worst, found.windowed, found.general) == (0.9, 0, 0, 0.9, 0, 0)
 
 
@@ -44,7 +44,7 @@ def test_cycles_are_run_and_asked_for(tmp_path: Path) -> None:
     for strategy in told.values():
         (one,) = strategy["runs"]
         assert [len(row) for row in one["rows"]] == [1, 2]
-        assert len(one["general"]) == 3
+        assert (len(one["recognised"]), len(one["general"])) == (2, 3)
         assert one["general"][0] > 0.9, "the base knows its own people by heart"
         assert strategy["measures"]["op"] == {"mean": sum(one["rows"][-1]) / 2, "low": None, "high": None}
     assert "from-base" in picture.read_text("utf-8")
@@ -61,11 +61,11 @@ CURVES = {"replay": [[1.0], [0.9, 1.0], [0.8, 1.0, 1.0]], "sequential": [[1.0], 
 def given(monkeypatch: pytest.MonkeyPatch) -> None:
     """Results without training: a seed takes a little off."""
 
-    def fixed(strategy: str, _folder: Path, *, cycles: int, seed: int, told: Any, **_: Any) -> Any:
+    def fixed(strategy: str, _folder: Path, *, cycles: int, seed: int, told: Any, **_: Any) -> Run:
         rows = [[share - 0.02 * seed * (share > 0.5) for share in row] for row in CURVES[strategy][:cycles]]
         for cycle, row in enumerate(rows):
             told(cycle, row, 1.0)
-        return rows, [1.0] * (cycles + 1)
+        return Run(rows, [0.75] * cycles, [1.0] * (cycles + 1))
 
     monkeypatch.setattr(retention, "run", fixed)
 
@@ -93,6 +93,7 @@ def test_a_line_a_strategy_and_a_picture(tmp_path: Path) -> None:
     lines = run(*asked, "--plot", str(picture)).stdout.splitlines()
     assert [line.split("\t")[0] for line in lines] == ["replay", "sequential"]
     assert lines[1].split("\t")[3] == "0.00 [0.00 0.00]"
+    assert lines[1].split("\t")[8] == "0.75 [0.75 0.75]"
     assert lines[1].endswith("█▅▁")
     assert picture.read_bytes().startswith(b"\x89PNG")
 
