@@ -31,7 +31,7 @@ PETS = ("dog", "cat", "parrot", "turtle", "rabbit")
 RELATIONS = {"lives in": "I live in {}.", "works as a": "I work as a {}.", "has a": "I have a {}."}
 REWORDED = {"lives in": "My home is in {}.", "works as a": "I earn my bread as a {}.", "has a": "A {} is my pet."}
 _SAID = re.compile(r'^(\d+) \| [^|]* \| (\w+) \(user\) \| "(.*)"$', re.MULTILINE)
-_STATED = re.compile(r'^(\d+) \| [^|]* \| "(\w+) (lives in|works as a|has a) (\w+)\."$', re.MULTILINE)
+_STATED = re.compile(r'^[\d-]+ \| "(\w+) (lives in|works as a|has a) (\w+)\." \| (\d+)$', re.MULTILINE)
 
 
 class Model:
@@ -60,10 +60,10 @@ class Model:
 
     def _decisions(self, text: str) -> list[dict[str, Any]]:
         decided = []
-        for block in text.split("<new>\n")[1:]:
-            new, existing = block.split("<existing>\n")
-            ((number, who, relation, _),) = _STATED.findall(new)
-            old = [int(n) for n, person, held, _ in _STATED.findall(existing) if (person, held) == (who, relation)]
+        for block in text.split("<existing>\n")[1:]:
+            existing, new = block.split("<new>\n")
+            ((who, relation, _, number),) = _STATED.findall(new)
+            old = [int(n) for person, held, _, n in _STATED.findall(existing) if (person, held) == (who, relation)]
             decided.append({"new": int(number), "action": "replaces" if old else "new", "existing": old, "text": ""})
         return decided
 

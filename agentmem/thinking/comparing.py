@@ -16,7 +16,7 @@ from agentmem.digests import normalise
 from agentmem.filters import Conditions
 from agentmem.interfaces import Backend, Matrix
 from agentmem.text import count_tokens, stems
-from agentmem.thinking.asking import Dated, reconcile_messages
+from agentmem.thinking.asking import Dated, Numbered, reconcile_messages
 from agentmem.thinking.checking import Note, adds, content, dates, same_subject, telling
 from agentmem.types import Namespace, Thought
 from agentmem.wording import Wording
@@ -53,7 +53,7 @@ NEW = Decision("new")
 
 
 class Comparison:
-    """New statements, for each what it is to be compared with, and the numbers under which the model sees these."""
+    """New statements, for each what it is to be compared with, and the numbers under which the model sees them all."""
 
     def __init__(self, notes: Sequence[Note], others: Sequence[Sequence[Other]]) -> None:
         self.notes = notes
@@ -61,15 +61,16 @@ class Comparison:
         self._others = others
         self._numbers: dict[str | int, int] = {}
         for place in self.asked:
-            for other in others[place]:
+            for other in (*others[place], place):
                 self._numbers.setdefault(_key(other), len(self._numbers) + 1)
 
     def messages(self) -> list[BaseMessage]:
-        groups: list[tuple[Dated, list[tuple[int, Dated]]]] = []
-        for place in self.asked:
-            beside = [(self._numbers[_key(other)], self._dated(other)) for other in self._others[place]]
-            groups.append((self._dated(place), beside))
-        return reconcile_messages(groups)
+        return reconcile_messages(
+            (self._numbered(place), [self._numbered(other) for other in self._others[place]]) for place in self.asked
+        )
+
+    def _numbered(self, other: Other) -> Numbered:
+        return self._numbers[_key(other)], self._dated(other)
 
     def _dated(self, other: Other) -> Dated:
         if isinstance(other, int):
@@ -83,8 +84,8 @@ class Comparison:
             given.setdefault(one["new"], []).append(one)
         refused: Counter[str] = Counter()
         decided = [NEW] * len(self.notes)
-        for number, place in enumerate(self.asked, 1):
-            reason, decided[place] = self._decide(place, given.pop(number, []))
+        for place in self.asked:
+            reason, decided[place] = self._decide(place, given.pop(self._numbers[place], []))
             refused[reason] += bool(reason)
         refused["unknown statement"] += len(given)
         return decided, +refused

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -28,16 +29,18 @@ from agentmem.thinking.asking import ACTIONS
 TINY = Recipe(steps=100, hidden=64, layers=2, heads=2, inner=64, tokens=512, warm_up=10)
 QUESTIONS = 60
 LEAST = {
-    "answers from memory": 0.73,
-    "answers from memory, value changed": 0.66,
-    "answers later in a conversation": 0.85,
-    "does not remember": 0.63,
+    "answers from memory": 0.94,
+    "answers from memory, value changed": 0.9,
+    "answers from memory, many people": 0.9,
+    "answers later in a conversation": 0.94,
+    "does not remember": 0.85,
+    "does not remember, many people": 0.88,
     "does not remember, empty memory": 0.94,
     "knows by heart": 0.94,
     "acknowledges": 0.94,
-    "draws thoughts": 0.86,
-    "compares thoughts": 0.11,
-    "sums up": 0.7,
+    "draws thoughts": 0.75,
+    "compares thoughts": 0.43,
+    "sums up": 0.78,
     "uses tools": 0.61,
 }
 """What the weights reach on these exams, less a few lessons: rounding differs from machine to machine."""
@@ -73,7 +76,8 @@ def test_no_lesson_names_the_people_of_the_exams() -> None:
 
 def test_the_answer_from_a_memory_is_what_was_told_last() -> None:
     rng = random.Random(5)
-    plan = Plan(people=1, changes=1, noise=0, unknown=0, base=0, statements=0, greetings=0, turns=1, own=False)
+    plan = Plan(people=(1, 1), facts=(2, 6), changes=1, noise=0, unknown=0, base=0, statements=0, greetings=0, turns=1,
+                own=False)  # fmt: skip
     for lesson in (conversation(rng, training_people(), plan) for _ in range(100)):
         value = lesson.answer.removesuffix(".").split()[-1]
         values = next(attribute.values for attribute in ATTRIBUTES if value in attribute.values)
@@ -91,7 +95,7 @@ def test_thoughts_have_absolute_dates_and_decisions_name_what_is_there() -> None
         lesson = comparison(rng, training_people())
         for decision in json.loads(lesson.answer)["decisions"]:
             assert decision["action"] in ACTIONS
-            assert all(f"\n{number} | " in lesson.messages[1]["content"] for number in decision["existing"])
+            assert all(f'." | {number}\n' in lesson.messages[1]["content"] for number in decision["existing"])
             assert bool(decision["existing"]) == (decision["action"] != "new")
 
 
@@ -115,7 +119,7 @@ def test_any_text_comes_back_from_its_tokens(tokenizer: Tokenizer, text: str) ->
 
 def test_prompts_are_short(tokenizer: Tokenizer) -> None:
     lengths = sorted(len(row.ids) for row in rows(tokenizer, list(islice(lessons(8), 200))))
-    assert lengths[100] < 200
+    assert lengths[100] < 260
 
 
 def test_refreshed_fixed_texts_keep_their_tokens(tokenizer: Tokenizer, tmp_path: Path, monkeypatch: Any) -> None:
@@ -144,6 +148,15 @@ def test_a_hundred_steps_of_training_learn_and_can_be_gone_on_with(tmp_path: Pat
         Training(Recipe(steps=7, hidden=64, layers=2, heads=2, inner=64), training.tokenizer).load(
             tmp_path / "checkpoint.pt"
         )
+
+
+def test_a_model_to_begin_with_goes_on_with_the_later_lessons() -> None:
+    tokenizer = new_tokenizer()
+    begun = Training(replace(TINY, steps=100), tokenizer, grown(new_model(TINY, tokenizer), 3))
+    assert begun.step == 55
+    first, later = begun.run(5), [begun.run(20) for _ in range(2)][-1]
+    assert later < first
+    assert len(begun.model.model.layers) == 3
 
 
 def test_the_weights_are_small() -> None:

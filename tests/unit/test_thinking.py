@@ -186,7 +186,7 @@ def test_what_was_shown_as_two_and_became_one_is_retracted_once(memory: Memory) 
     think(memory, mind)
     say(memory, first)  # strengthens the thought, which is then shown as stored and as new
     say(memory, second)
-    decided = {"new": 1, "action": "replaces", "existing": [1, 2], "text": ""}
+    decided = {"new": 3, "action": "replaces", "existing": [1, 2], "text": ""}
     both = [
         {"turn": n, "head": "", "relation": "", "tail": "", **CITIES[said][0]} for n, said in ((1, first), (3, second))
     ]
@@ -234,13 +234,13 @@ def test_what_is_the_same_loses_no_number_and_no_negation(memory: Memory, known:
 
 
 BAD_DECISIONS: list[dict[str, Any]] = [
-    {"new": 1, "action": "replaces", "existing": [9], "text": ""},
+    {"new": 2, "action": "replaces", "existing": [9], "text": ""},
     {"new": 7, "action": "replaces", "existing": [1], "text": ""},
-    {"new": 1, "action": "replaces", "existing": [], "text": ""},
-    {"new": 1, "action": "same", "existing": [1], "text": ""},  # Oslo is not Lisbon
-    {"new": 1, "action": "merge", "existing": [1], "text": ""},
-    {"new": 1, "action": "merge", "existing": [1], "text": "Ann lives in Oslo and Paris, not Lisbon."},
-    {"new": 1, "action": "merge", "existing": [1], "text": "Ann moved to Oslo."},
+    {"new": 2, "action": "replaces", "existing": [], "text": ""},
+    {"new": 2, "action": "same", "existing": [1], "text": ""},  # Oslo is not Lisbon
+    {"new": 2, "action": "merge", "existing": [1], "text": ""},
+    {"new": 2, "action": "merge", "existing": [1], "text": "Ann lives in Oslo and Paris, not Lisbon."},
+    {"new": 2, "action": "merge", "existing": [1], "text": "Ann moved to Oslo."},
 ]
 
 
@@ -265,7 +265,7 @@ def test_decisions_that_contradict_each_other_are_refused(memory: Memory) -> Non
     say(memory, first)
     think(memory, mind)
     say(memory, second)
-    both = [{"new": 1, "action": action, "existing": [1], "text": ""} for action in ("replaces", "new")]
+    both = [{"new": 2, "action": action, "existing": [1], "text": ""} for action in ("replaces", "new")]
     mind.faults = [mind.draws_only(second), json.dumps({"decisions": both})]
     think(memory, mind)
     assert len(texts(memory)) == 2

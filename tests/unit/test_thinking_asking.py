@@ -44,22 +44,23 @@ def test_turns_are_numbered_on_through_several_exchanges() -> None:
     assert sent.count("<exchange>") == 2
 
 
-def test_new_statements_stand_above_the_existing_ones() -> None:
+def test_new_statements_stand_below_the_existing_ones() -> None:
     lisbon = (AT - timedelta(days=365), "Ann lives in Lisbon.")
-    sent = reconcile_messages([((AT, "Ann lives in Oslo."), [(1, lisbon)]), ((AT, "Bob has a dog."), [(2, lisbon)])])
+    oslo, dog = (AT, "Ann lives in Oslo."), (AT, "Bob has a dog.")
+    sent = reconcile_messages([((2, oslo), [(1, lisbon)]), ((3, dog), [(1, lisbon)])])
     assert sent[1].text.splitlines() == [
-        "<new>",
-        '1 | 2024-05-06 | "Ann lives in Oslo."',
-        "</new>",
         "<existing>",
-        '1 | 2023-05-07 | "Ann lives in Lisbon."',
+        '2023-05-07 | "Ann lives in Lisbon." | 1',
         "</existing>",
         "<new>",
-        '2 | 2024-05-06 | "Bob has a dog."',
+        '2024-05-06 | "Ann lives in Oslo." | 2',
         "</new>",
         "<existing>",
-        '2 | 2023-05-07 | "Ann lives in Lisbon."',
+        '2023-05-07 | "Ann lives in Lisbon." | 1',
         "</existing>",
+        "<new>",
+        '2024-05-06 | "Bob has a dog." | 3',
+        "</new>",
     ]
 
 
@@ -72,7 +73,7 @@ def test_hostile_text_stays_on_its_line(text: str) -> None:
     asked = (
         extract_messages([[turn(text, speaker=text)]]),
         summarise_messages([turn(text, speaker=text)]),
-        reconcile_messages([(statement, [(1, statement)])]),
+        reconcile_messages([((1, statement), [(2, statement)])]),
     )
     assert [len(sent[1].text.splitlines()) for sent in asked] == [3, 3, 6]
     for sent in asked:

@@ -13,6 +13,7 @@ from agentmem.testing.fake_model import FakeChatModel
 
 NS = ("ada",)
 NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)
+STATED = re.compile(r'^[\d-]+ \| "(.*)" \| (\d+)$', re.MULTILINE)
 LINE = re.compile(r'^(\d+) \| (?:[^|\n"]*\| )*"(.*)"$', re.MULTILINE)
 
 
@@ -69,9 +70,9 @@ class Mind:
 
     def _decisions(self, text: str) -> dict[str, Any]:
         decided = []
-        for new, existing in re.findall(r"<new>\n(.*?)\n</new>\n<existing>\n(.*?)\n</existing>", text, re.DOTALL):
-            ((number, said),) = LINE.findall(new)
-            numbers = {known: int(n) for n, known in LINE.findall(existing)}
+        for existing, new in re.findall(r"<existing>\n(.*?)\n</existing>\n<new>\n(.*?)\n</new>", text, re.DOTALL):
+            ((said, number),) = STATED.findall(new)
+            numbers = {known: int(n) for known, n in STATED.findall(existing)}
             action, others, *merged = self.decides.get(said, ("new", ()))
             there = [numbers[other] for other in others if other in numbers]
             action = action if there else "new"

@@ -32,11 +32,11 @@ from agentmem.types import NewTurn, RecallItem
 from tests.vllm.conftest import NS, READY_SECONDS, StartServer, free_port
 
 TOLD, CHANGING, FORGOTTEN = 100, 20, 10
-EXCHANGES = 200
+EXCHANGES = 1000
 TOOLS = ("tools",)
-LEAST, LEAST_CHANGED, LEAST_UNKNOWN = 0.65, 0.7, 0.6
-"""Shares that the loop reaches with these weights, less a few questions. Wanted is 0.95 of what the model does with the
-right memory put before it by hand: all of them. Among the ten lines of a recall another's value is taken at times."""
+OF_BY_HAND = 0.95
+"""What the loop reaches of what the model does with the right memory put before it by hand."""
+LEAST_BY_HAND, LEAST_UNKNOWN, LEAST_ONCE = 0.95, 0.7, 0.98
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,8 @@ def test_facts_told_in_one_session_are_answered_after_a_restart(
     print(
         f"\n{TOLD} facts after a restart: {reached:.2f} answered; by hand {alone:.2f} alone, {beside:.2f} beside others"
     )
-    assert reached >= LEAST
-    assert alone >= 0.9
+    assert min(alone, beside) >= LEAST_BY_HAND
+    assert reached >= OF_BY_HAND * max(alone, beside)
 
 
 def test_a_changed_fact_is_answered_anew_and_the_old_one_stands_as_of_its_time(
@@ -167,7 +167,7 @@ def test_a_changed_fact_is_answered_anew_and_the_old_one_stands_as_of_its_time(
     then = {thought.text for thought in memory.thoughts(namespace=NS, state=None, as_of=before)}
     replaced = [old.statement for old in world.change if old.statement in held - live]
     print(f"\n{CHANGING} changed: {reached:.2f} answered, by hand {beside:.2f}; {len(replaced)} thoughts replaced")
-    assert reached >= LEAST_CHANGED
+    assert reached >= OF_BY_HAND * beside
     assert replaced
     assert then.issuperset(replaced)
 
@@ -222,8 +222,7 @@ def test_many_exchanges_through_the_queue_leave_each_fact_once(server: Server, t
     )
     assert calls <= 2
     assert not parked
-    assert sum(n > 1 for n in saying) <= 0.02 * len(facts)
-    assert sum(n > 0 for n in saying) >= 0.3 * len(facts), "what the model compares wrongly is retracted, not lost"
+    assert saying.count(1) >= LEAST_ONCE * len(facts)
 
 
 @tool

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from agentmem.testing.closed_world.lessons import Lesson
 from agentmem.testing.closed_world.tokens import ASSISTANT, END, PAD, number_of, render
 
-WIDTHS = (64, 96, 128, 160, 192, 224, 256, 320, 416, 512)
+WIDTHS = (64, 96, 128, 160, 192, 224, 256, 320, 416, 512, 640)
 """Near enough to each other that one part in ten is padding, few since each is compiled once. A longer lesson is left
 out."""
 _READ_AHEAD = 256
@@ -78,10 +78,10 @@ def _full(
     tokenizer: Tokenizer, waiting: dict[int, list[Row]], tokens: int, prompt: Callable[[], float]
 ) -> Iterator[Batch]:
     while True:
-        ready = [width for width, some in waiting.items() if len(some) >= tokens // width]
+        ready = [width for width, some in waiting.items() if len(some) >= max(1, tokens // width)]
         if not ready:
             return
         for width in ready:
-            count = tokens // width
+            count = max(1, tokens // width)
             some, waiting[width] = waiting[width][:count], waiting[width][count:]
             yield batch(tokenizer, some, width, prompt())

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
-from agentmem.testing.closed_world.lessons import FIRST_STEPS, Lesson, Message, Plan, conversation
+from agentmem.testing.closed_world.lessons import CROWD, FIRST_STEPS, Lesson, Message, Plan, conversation
 from agentmem.testing.closed_world.scenes import invent_people
 from agentmem.testing.closed_world.thinking_lessons import comparison, extraction, summary
 from agentmem.testing.closed_world.tool_lessons import tool_use
@@ -20,7 +20,11 @@ def _first_steps(rng: random.Random, pool: Sequence[str]) -> Lesson:
 
 
 def _conversation(rng: random.Random, pool: Sequence[str]) -> Lesson:
-    return conversation(rng, pool, Plan())
+    return conversation(rng, pool, Plan(alike=0.4))
+
+
+def _crowd(rng: random.Random, pool: Sequence[str]) -> Lesson:
+    return conversation(rng, pool, CROWD)
 
 
 def _glossary(rng: random.Random, pool: Sequence[str]) -> Lesson:
@@ -37,18 +41,19 @@ def _glossary(rng: random.Random, pool: Sequence[str]) -> Lesson:
 
 def _by_heart(rng: random.Random, pool: Sequence[str]) -> Lesson:
     """A conversation that is mostly about the world's own people."""
-    return conversation(rng, pool, Plan(base=0.8, facts=3, unknown=0.1, people=2))
+    return conversation(rng, pool, Plan(base=0.8, facts=(0, 3), unknown=0.1, people=(1, 2)))
 
 
 _WORDS = tuple(value for attribute in ATTRIBUTES for value in attribute.values)
 _BEGINNING = ((_glossary, 0.4), (_first_steps, 0.4), (extraction, 0.2))
 _ALL = (
-    (_conversation, 0.4),
-    (_by_heart, 0.08),
-    (extraction, 0.18),
-    (comparison, 0.2),
-    (summary, 0.06),
-    (tool_use, 0.08),
+    (_conversation, 0.26),
+    (_crowd, 0.18),
+    (_by_heart, 0.04),
+    (extraction, 0.1),
+    (comparison, 0.3),
+    (summary, 0.05),
+    (tool_use, 0.07),
 )
 _BEGINNING_ENDS = 0.02
 

@@ -19,7 +19,7 @@ import torch
 from tokenizers import Tokenizer
 
 from agentmem.testing.closed_world.batches import Row, batch, rows
-from agentmem.testing.closed_world.lessons import Lesson, Plan, conversation
+from agentmem.testing.closed_world.lessons import CROWD, Lesson, Plan, conversation
 from agentmem.testing.closed_world.thinking_lessons import comparison, extraction, summary
 from agentmem.testing.closed_world.tokens import USER, number_of
 from agentmem.testing.closed_world.tool_lessons import tool_use
@@ -72,10 +72,14 @@ _BY_HEART = {fact.answer for fact in BASE_FACTS.values()}
 EXAMS: dict[str, Exam] = {
     "answers from memory": _where(_talk(_ONE), _known),
     "answers from memory, value changed": _where(_talk(replace(_ONE, changes=1.0)), _known),
+    "answers from memory, many people": _where(_talk(replace(CROWD, turns=1, base=0, statements=0, unknown=0)), _known),
     "answers later in a conversation": _where(_talk(replace(_ONE, turns=6, statements=0.3)), _known),
     "does not remember": _where(_talk(replace(_ONE, unknown=1.0)), lambda lesson: lesson.answer == UNKNOWN),
+    "does not remember, many people": _where(
+        _talk(replace(CROWD, turns=1, statements=0, unknown=1.0)), lambda lesson: lesson.answer == UNKNOWN
+    ),
     "does not remember, empty memory": _where(
-        _talk(replace(_ONE, facts=0, unknown=1.0)), lambda lesson: lesson.answer == UNKNOWN
+        _talk(replace(_ONE, facts=(0, 0), unknown=1.0)), lambda lesson: lesson.answer == UNKNOWN
     ),
     "knows by heart": _by_heart,
     "acknowledges": _where(_talk(replace(_ONE, statements=1.0)), lambda lesson: lesson.answer == NOTED),

@@ -50,10 +50,15 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a conversation is made of: how many people, facts and turns at most, and the chances of each kind."""
+    """What a conversation is made of: how many people and facts (from, to), how many turns at most, and the chances of
+    each kind."""
 
-    people: int = 4
-    facts: int = 9
+    people: tuple[int, int] = (1, 4)
+    kinds: int = len(ATTRIBUTES)
+    """Of how many attributes at most the facts are."""
+    alike: float = 0.2
+    """That some of the people have a name in common."""
+    facts: tuple[int, int] = (0, 9)
     turns: int = 8
     changes: float = 0.25
     """That a fact is told again with another value."""
@@ -74,14 +79,18 @@ class Plan:
     """Whether the user and the world's own people may be among those told of."""
 
 
-FIRST_STEPS = Plan(people=4, facts=8, changes=0.1, plain=1, events=0, noise=0, repeats=0, twins=0, unknown=0.1,
-                   base=0, statements=0, greetings=0, own=False)  # fmt: skip
+FIRST_STEPS = Plan(facts=(2, 8), changes=0.1, plain=1, events=0, noise=0, repeats=0, twins=0, unknown=0.1, base=0,
+                   statements=0, greetings=0, own=False)  # fmt: skip
 """A memory of canonical statements: where looking things up is learnt first."""
+CROWD = Plan(people=(2, 10), kinds=3, alike=0.7, facts=(4, 12), turns=11, twins=0.3, noise=0.05, base=0,
+             statements=0.05, greetings=0)  # fmt: skip
+"""A memory of many people, alike in name, and of few attributes: so is a recall, which finds what resembles the
+question. Who is meant decides."""
 
 
 def conversation(rng: random.Random, pool: Sequence[str], plan: Plan) -> Lesson:
     """A conversation with a memory of some people of the pool."""
-    people = (cast if plan.own else invent_people)(rng, pool, rng.randint(1, plan.people))
+    people = (cast if plan.own else invent_people)(rng, pool, rng.randint(*plan.people), alike=plan.alike)
     known: Known = {}
     items = memory_lines(rng, people, plan, known)
     now = (items[-1].time if items else times(rng, 1)[0]) + timedelta(days=rng.randrange(100), minutes=1)
@@ -102,7 +111,9 @@ def as_lesson(items: Sequence[RecallItem], said: Sequence[tuple[str, str]], now:
 
 def memory_lines(rng: random.Random, people: Sequence[str], plan: Plan, known: Known) -> list[RecallItem]:
     """The lines of a memory in time order; `known` is given what they tell."""
-    told = [(fact, rng.random()) for fact in invent_facts(rng, people, rng.randint(0 if plan.own else 2, plan.facts))]
+    kinds = rng.sample(ATTRIBUTES, rng.randint(1, plan.kinds)) if plan.kinds < len(ATTRIBUTES) else ATTRIBUTES
+    facts = invent_facts(rng, people, rng.randint(*plan.facts), kinds)
+    told = [(fact, rng.random()) for fact in facts]
     for fact, order in list(told):
         if rng.random() < plan.changes:
             told.append((changed(rng, fact), order + rng.random()))
@@ -202,7 +213,9 @@ class _Talk:
         """Mostly of somebody whom memory tells other things of; the answer may turn out to be known."""
         stranger = self.rng.random() < 0.4
         who = invent_people(self.rng, self.pool, 1)[0] if stranger else self.rng.choice(self.people)
-        return self._ask(who, self.rng.choice(ATTRIBUTES))
+        told = sorted({attribute for _, attribute in self.known}) if self.rng.random() < 0.5 else []
+        attributes = [one for one in ATTRIBUTES if one.name in told] or ATTRIBUTES
+        return self._ask(who, self.rng.choice(attributes))
 
     def _statement(self) -> tuple[str, str]:
         (fact,) = invent_facts(self.rng, self.people, 1)

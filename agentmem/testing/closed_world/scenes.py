@@ -69,9 +69,9 @@ def invent_people(rng: random.Random, pool: Sequence[str], count: int, *, alike:
     return chosen
 
 
-def cast(rng: random.Random, pool: Sequence[str], count: int) -> list[str]:
+def cast(rng: random.Random, pool: Sequence[str], count: int, *, alike: float = 0.2) -> list[str]:
     """People of the pool, now and then the user or one of the world's own people among them."""
-    people = invent_people(rng, pool, count)
+    people = invent_people(rng, pool, count, alike=alike)
     if rng.random() < 0.15:
         people[0] = USER
     if rng.random() < 0.2:
@@ -79,9 +79,11 @@ def cast(rng: random.Random, pool: Sequence[str], count: int) -> list[str]:
     return people
 
 
-def invent_facts(rng: random.Random, people: Sequence[str], count: int) -> list[Fact]:
+def invent_facts(
+    rng: random.Random, people: Sequence[str], count: int, attributes: Sequence[Attribute] = ATTRIBUTES
+) -> list[Fact]:
     """Facts of these people, no two of one attribute of one person."""
-    pairs = [(who, attribute) for who in people for attribute in ATTRIBUTES]
+    pairs = [(who, attribute) for who in people for attribute in attributes]
     return [invent_fact(rng, who, attribute) for who, attribute in rng.sample(pairs, min(count, len(pairs)))]
 
 

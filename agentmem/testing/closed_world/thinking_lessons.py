@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,9 +20,11 @@ from agentmem.testing.closed_world.world import (
     PETS,
     UNKNOWN,
     USER,
+    Attribute,
+    Fact,
     question,
 )
-from agentmem.thinking.asking import Dated, extract_messages, reconcile_messages, summarise_messages
+from agentmem.thinking.asking import Dated, Numbered, extract_messages, reconcile_messages, summarise_messages
 from agentmem.types import NewTurn
 
 if TYPE_CHECKING:
@@ -30,11 +32,12 @@ if TYPE_CHECKING:
 
 NOTHING_TOLD = "Nothing was told."
 _EVENTS = 0.3
-_TOGETHER = (1, 1, 1, 1, 2, 2, 3, 4, 5, 7)
+_TOGETHER = (1, 1, 1, 2, 2, 3, 5, 7, 9, 11)
+"""As many exchanges as a call has room for where this model is served: eleven."""
 
 
 def extraction(rng: random.Random, pool: Sequence[str]) -> Lesson:
-    """Draw the thoughts from one to seven exchanges: as many as a call has room for where this model is served."""
+    """Draw the thoughts from some exchanges."""
     talk = [_exchange(rng, pool, at) for at in times(rng, rng.choice(_TOGETHER))]
     thoughts: list[dict[str, Any]] = []
     number = 0
@@ -57,15 +60,14 @@ def summary(rng: random.Random, pool: Sequence[str]) -> Lesson:
 
 
 def comparison(rng: random.Random, pool: Sequence[str]) -> Lesson:
-    """Decide what becomes of one to seven new statements."""
+    """Decide what becomes of some new statements, most of which stand beside what is known of the same person."""
+    people = cast(rng, pool, rng.randint(4, 10), alike=0.5)
     together = rng.choice(_TOGETHER)
-    board = _Board(rng, cast(rng, pool, 3 + together))
+    most = 4 if together < 4 else 2  # where there are many, less is shown beside each
+    board = _Board(rng, people, times(rng, 1)[0], most, long_ago=rng.random() < 0.5)
     groups = [board.group() for _ in range(together)]
-    decisions = [
-        {"new": number, "action": action, "existing": existing, "text": text}
-        for number, (_, _, (action, existing, text)) in enumerate(groups, 1)
-    ]
-    return _lesson(reconcile_messages([(new, listed) for new, listed, _ in groups]), {"decisions": decisions})
+    asked = reconcile_messages([(new, existing) for new, existing, _ in groups])
+    return _lesson(asked, {"decisions": [decision for _, _, decision in groups]})
 
 
 def as_json(answer: Any) -> str:
@@ -120,66 +122,103 @@ def _turn(role: Any, text: str, at: datetime, speaker: str | None) -> NewTurn:
     return NewTurn(role=role, parts=({"type": "text", "text": text},), occurred_at=at, speaker=speaker)
 
 
-_Decision = tuple[str, list[int], str]
-
-
 @dataclass
 class _Board:
-    """New statements with the existing ones beside them, numbered over the whole message."""
+    """New statements with the existing ones beside them, each under one number over the whole message.
+
+    An existing statement may stand beside several new ones, and a new one beside those after it.
+    """
 
     rng: random.Random
     people: Sequence[str]
-    _number: int = 0
-    _used: set[tuple[str, str]] = field(default_factory=set)
+    now: datetime
+    most: int
+    """How many existing statements stand beside a new one that it does not concern."""
+    long_ago: bool
+    """Whether the existing statements are older than a day."""
+    _numbers: dict[Dated, int] = field(default_factory=dict)
+    _held: dict[tuple[str, str], Telling] = field(default_factory=dict)
+    """(name, attribute's name) → what an existing statement, or the last new one, tells of it."""
+    _closed: set[tuple[str, str]] = field(default_factory=set)
+    """Of these nothing more is said: a new statement is about them already."""
 
-    def group(self) -> tuple[Dated, list[tuple[int, Dated]], _Decision]:
+    def group(self) -> tuple[Numbered, list[Numbered], dict[str, Any]]:
         """A new statement, the existing ones, and what is to be decided."""
         rng = self.rng
-        about = self._fresh()
-        kind = rng.choice(["new", "same", "replaces", "replaces", "merge"])
-        if kind == "merge" and (about.fact.who, PETS.name) in self._used and about.fact.attribute != PETS:
-            kind = "new"
-        new, concerned, text = self._merge(about) if kind == "merge" else self._plain(about, kind)
-        listed = [(told, True) for told in concerned]
-        listed += [((told.at, told.thought), False) for told in self._others(about)]
+        (action,) = rng.choices(["new", "same", "replaces", "merge"], [5, 2, 3, 1])
+        who, attribute = self._subject(fresh=action in ("new", "merge"))
+        held = self._held.get((who, attribute.name))
+        if action == "merge" and not self._is_fresh(who, PETS):
+            action = "new"
+        text, concerned = "", []
+        if action == "merge":
+            attribute = PETS
+            new, old, text = self._named_pet(who)
+            concerned = [old]
+        elif action == "new":
+            told = tell(rng, invent_fact(rng, who, attribute), self.now, _EVENTS)
+            new = self._hold(told)
+        else:
+            held = held or self._older(invent_fact(rng, who, attribute))
+            concerned = [(held.at, held.thought)]
+            new = self._hold(self._again(held) if action == "same" else self._anew(held))
+        self._closed.add((who, attribute.name))
+        listed = concerned + self._others(who, attribute, 0 if concerned else 1)
         rng.shuffle(listed)
-        first, self._number = self._number + 1, self._number + len(listed)
-        existing = list(enumerate((statement for statement, _ in listed), first))
-        numbers = [number for number, (_, concerns) in enumerate(listed, first) if concerns]
-        return (about.at, new), existing, (kind, numbers, text)
+        *beside, numbered = [self._number(statement) for statement in (*listed, new)]
+        numbers = sorted(self._number(statement)[0] for statement in concerned)
+        return numbered, beside, {"new": numbered[0], "existing": numbers, "action": action, "text": text}
 
-    def _before(self, at: datetime) -> datetime:
-        return at - timedelta(days=self.rng.randrange(1, 400))
+    def _number(self, statement: Dated) -> Numbered:
+        return self._numbers.setdefault(statement, len(self._numbers) + 1), statement
 
-    def _fresh(self) -> Telling:
-        """A fact of somebody that no other new statement of this message is about."""
-        while True:
-            (fact,) = invent_facts(self.rng, self.people, 1)
-            if (fact.who, fact.attribute.name) not in self._used:
-                self._used.add((fact.who, fact.attribute.name))
-                return tell(self.rng, fact, times(self.rng, 1)[0], _EVENTS)
+    def _is_fresh(self, who: str, attribute: Attribute) -> bool:
+        return (who, attribute.name) not in self._closed | self._held.keys()
 
-    def _plain(self, about: Telling, kind: str) -> tuple[str, list[Dated], str]:
-        rng = self.rng
-        if kind == "new":
-            return about.thought, [], ""
-        older = about.fact if kind == "same" else changed(rng, about.fact)
-        said = tell(rng, older, self._before(about.at), _EVENTS if kind == "replaces" else 0)
-        return about.thought, [(said.at, said.thought)], ""
+    def _subject(self, *, fresh: bool) -> tuple[str, Attribute]:
+        """What no new statement of this message is about, and if `fresh` no existing one either."""
+        taken = self._closed | self._held.keys() if fresh else self._closed
+        return self.rng.choice([(who, a) for who in self.people for a in ATTRIBUTES if (who, a.name) not in taken])
 
-    def _merge(self, about: Telling) -> tuple[str, list[Dated], str]:
-        """A pet and its name: one statement can say both."""
+    def _hold(self, told: Telling) -> Dated:
+        self._held[told.fact.who, told.fact.attribute.name] = told
+        return told.at, told.thought
+
+    def _before(self) -> datetime:
+        return self.now - timedelta(days=self.rng.randrange(1, 400) * self.long_ago)
+
+    def _older(self, fact: Fact) -> Telling:
+        return tell(self.rng, fact, self._before(), _EVENTS)
+
+    def _again(self, held: Telling) -> Telling:
+        """The same fact in other words: with its day where the existing statement names none, and without it else.
+        Equal texts are never asked about."""
+        return tell(self.rng, held.fact, self.now, 0 if held.when else 1)
+
+    def _anew(self, held: Telling) -> Telling:
+        return tell(self.rng, changed(self.rng, held.fact), self.now, _EVENTS)
+
+    def _named_pet(self, who: str) -> tuple[Dated, Dated, str]:
+        """A pet and its name: the new statement, the existing one, and one that says both."""
         rng, name = self.rng, self.rng.choice(PET_NAMES)
-        pet = invent_fact(rng, about.fact.who, PETS)
-        self._used.add((pet.who, PETS.name))
-        both = [pet.statement, pet.named(name)]
-        rng.shuffle(both)
-        return both[0], [(self._before(about.at), both[1])], f"{pet.statement[:-1]} called {name}."
+        pet = invent_fact(rng, who, PETS)
+        new, old = rng.sample([pet.statement, pet.named(name)], 2)
+        return (self.now, new), (self._before(), old), f"{pet.statement[:-1]} called {name}."
 
-    def _others(self, about: Telling) -> Iterator[Telling]:
-        """Existing statements that stay: of the same person other attributes, of others the same attribute."""
-        rng, fact = self.rng, about.fact
-        kept = [(fact.who, a) for a in ATTRIBUTES if a not in (fact.attribute, PETS)]
-        kept += [(who, fact.attribute) for who in self.people if who != fact.who]
-        for who, attribute in rng.sample(kept, rng.choice([1, 1, 2, 3, 4])):
-            yield tell(rng, invent_fact(rng, who, attribute), self._before(about.at), _EVENTS)
+    def _others(self, who: str, attribute: Attribute, least: int) -> list[Dated]:
+        """Statements that stay: of the same person other attributes, of others the same attribute."""
+        rng = self.rng
+        own = [(who, a) for a in ATTRIBUTES if a not in (attribute, PETS)]
+        others = [(other, attribute) for other in self.people if other != who]
+        if attribute == PETS:
+            others = [pair for pair in others if (pair[0], PETS.name) not in self._closed]
+        count = max(least, min(self.most, rng.choice([0, 1, 1, 2, 2, 3, 4])))
+        of_others = sum(rng.random() < 0.25 for _ in range(count))
+        some = rng.sample(others, min(of_others, len(others))) + rng.sample(own, min(count - of_others, len(own)))
+        return [self._known(other, kind) for other, kind in some or own[:1]]
+
+    def _known(self, who: str, attribute: Attribute) -> Dated:
+        held = self._held.get((who, attribute.name))
+        if held is None:
+            return self._hold(self._older(invent_fact(self.rng, who, attribute)))
+        return held.at, held.thought

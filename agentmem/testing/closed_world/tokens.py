@@ -30,7 +30,7 @@ _PIECE = (
     r"\d{4}-\d{2}|-\d{2}(?!\d)| \d{2}(?=:)|:\d{2}| (?=\d{4}-)| ?\d{4}(?!\d)| ?\d{1,2}|'s| ?\p{L}+(?:'t)?"
     r"| ?[^\s\p{L}\d]+|\s"
 )
-_OF_IDS = re.compile(r"[a-f]{2,8}|(?!20[23])\d{4}(-\d\d)?")
+_OF_IDS = re.compile(r"[a-f]{2,8}|(?!20(?:2\d|3[0-2]))\d{4}(-\d\d)?")
 """Pieces that only ids consist of, which are spelt out instead."""
 _FRAMES = (
     "\n- ",
@@ -62,14 +62,15 @@ _FRAMES = (
     '"},{"turn":',
     '"}]}',
     '{"decisions":[{"new":',
-    ',"action":"',
-    '","existing":[',
-    '],"text":"',
+    '],"action":"',
+    ',"existing":[',
+    '","text":"',
     '"},{"new":',
     '{"summary":"',
     '"}',
     CALL,
     CALL_END,
+    '." | ',
 )
 
 

@@ -36,7 +36,7 @@ TOOLS = (
 def tool_use(rng: random.Random, pool: Sequence[str]) -> Lesson:
     """A conversation in which one of the tools offered is called, or none because the memory has the answer."""
     people = invent_people(rng, pool, 3)
-    items = memory_lines(rng, people[:2], Plan(facts=5, own=False), {})
+    items = memory_lines(rng, people[:2], Plan(facts=(2, 5), own=False), {})
     now = (items[-1].time if items else times(rng, 1)[0]) + timedelta(days=rng.randrange(2, 100))
     kind = rng.choice(["weather", "search_memory", "search_memory", "remember", "forget_memory", "answer"])
     needed = {kind, "search_memory"} if kind == "forget_memory" else {kind}

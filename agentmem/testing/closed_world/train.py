@@ -1,8 +1,9 @@
 """Trains the closed-world model from scratch on one CPU core.
 
-    python -m agentmem.testing.closed_world.train FOLDER [--steps N] [--seed N]
+    python -m agentmem.testing.closed_world.train FOLDER [--steps N] [--seed N] [--begin MODEL]
 
-FOLDER gets the model and its tokenizer; a checkpoint in it lets the same command go on where it was stopped. Matrices
+FOLDER gets the model and its tokenizer; a checkpoint in it lets the same command go on where it was stopped. A model to
+begin with saves the first half of the steps: where lessons have changed, it has only these to learn. Matrices
 are trained with Muon (Jordan et al. 2024), which reaches the ability to look things up in a fraction of Adam's steps;
 embeddings and norms with AdamW. Where a C++ compiler is found the layers are compiled: three times as fast.
 """
@@ -196,11 +197,14 @@ def _rows(count: int, at: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
 class Training:
     """A model in training, which can be saved and gone on with."""
 
-    def __init__(self, recipe: Recipe, tokenizer: Tokenizer) -> None:
+    def __init__(self, recipe: Recipe, tokenizer: Tokenizer, begin: Any = None) -> None:
+        """`begin` is a grown model of the same tokenizer, which has learnt what the first half of the steps teaches."""
         self.recipe, self.tokenizer, self.step = recipe, tokenizer, 0
         self._supply: Iterator[Batch] | None = None
         self._compiled = False
-        self._train(new_model(recipe, tokenizer))
+        if begin is not None:
+            self.step = self._grows_at + 1
+        self._train(new_model(recipe, tokenizer) if begin is None else begin)
 
     def _train(self, model: Any) -> None:
         """This model from now on, with optimizers that know nothing of it yet."""
@@ -241,10 +245,11 @@ class Training:
         if self.step == self._grows_at:
             self._grow()
         self._set_rates()
+        taught = made.weights > 0
         with torch.autocast("cpu", torch.bfloat16):
-            logits = self.model(input_ids=made.inputs, use_cache=False).logits
-        losses = cross_entropy(logits.float().flatten(0, 1), made.targets.flatten(), reduction="none")
-        weights = made.weights.flatten()
+            states = self.model.model(input_ids=made.inputs, use_cache=False).last_hidden_state
+            logits = self.model.lm_head(states[taught])
+        losses, weights = cross_entropy(logits.float(), made.targets[taught], reduction="none"), made.weights[taught]
         (losses @ weights / weights.sum()).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self._optimizers:
@@ -260,7 +265,7 @@ class Training:
 
     def _prompt_weight(self) -> float:
         """Names that come again in prompts teach to look back. Later most of a prompt's tokens are chance: noise."""
-        return 0.1 if self.progress < _PROMPTS_TEACH else 0.02
+        return 0.1 if self.progress < _PROMPTS_TEACH else 0.0
 
     def _set_rates(self) -> None:
         recipe = self.recipe
@@ -304,11 +309,13 @@ def _scores(training: Training, questions: int) -> dict[str, float]:
         return scores(training.model, training.tokenizer, questions)
 
 
-def train(folder: Path, recipe: Recipe, *, every: int = 100, exam: int = 1000) -> dict[str, float]:
+def train(
+    folder: Path, recipe: Recipe, begin: Path | None = None, *, every: int = 100, exam: int = 1000
+) -> dict[str, float]:
     """Train to the end, saving every so many steps, and write the model. Returns its scores."""
     torch.set_num_threads(1)
     folder.mkdir(parents=True, exist_ok=True)
-    training = Training(recipe, new_tokenizer())
+    training = Training(recipe, new_tokenizer(), begin and LlamaForCausalLM.from_pretrained(begin, dtype=torch.float32))
     if (folder / _CHECKPOINT).exists():
         training.load(folder / _CHECKPOINT)
     training.compile()
@@ -340,8 +347,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, help="gets the model; with a checkpoint of the same recipe, it goes on")
     parser.add_argument("--steps", type=int, default=Recipe().steps)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--begin", type=Path, help="a model to begin with, which has learnt the first half")
     chosen = parser.parse_args(arguments)
-    print(table(train(chosen.folder, Recipe(steps=chosen.steps, seed=chosen.seed))))
+    print(table(train(chosen.folder, Recipe(steps=chosen.steps, seed=chosen.seed), chosen.begin)))
 
 
 if __name__ == "__main__":
