@@ -108,6 +108,7 @@ class Agent:
         self._only_native = memory_tools == "auto"
         self._calling: Calling = Native()
         self._thinks = False
+        self._counts = True
         wanted = self._settings.think if think is None else think
         self._thinker = memory.thinker(model) if model is not None and wanted else None
         self._private = private
@@ -243,6 +244,7 @@ class Agent:
         assert self.model is not None
         offered = list(self._tools.values())
         speaker = self._calling.speaker(self.model, offered) if offered else self.model
+        speaker = speaker if self._counts else speaker.bind(stream_usage=False)
         return speaker if self._adapter is None else speaker.bind(model=self._adapter.name)
 
     def _quote(self, exchange: Exchange) -> str:
@@ -359,6 +361,10 @@ class Agent:
             declared = self._calling.declared(list(self._tools.values()))
             self._window.learn(str(error.__cause__), exchange.sent, declared)
             exchange.again("length")
+            return True
+        if chat.count_refused(error) and self._counts:
+            self._counts = False
+            exchange.again("count")
             return True
         if chat.has_gone(error) and self._adapter is not None and "adapter" not in exchange.mended:
             assert self._service is not None

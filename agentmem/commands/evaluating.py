@@ -100,7 +100,8 @@ def evaluate() -> None:
 
 def _command(dataset: str) -> click.Command:
     """`eval DATASET`: the same for each of them."""
-    run = partial(_labelled.callback or (lambda **_: None), dataset=dataset)
+    assert _labelled.callback is not None
+    run = partial(_labelled.callback, dataset=dataset)
     return click.Command(dataset, callback=run, params=_labelled.params, help=_labelled.help)
 
 

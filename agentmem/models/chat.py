@@ -249,6 +249,12 @@ def constraint_refused(error: ModelError) -> bool:
     return refused and any(word in said for word in ("response_format", "json_schema", "schema", "grammar", "guided"))
 
 
+def count_refused(error: ModelError) -> bool:
+    """Whether the server does not take that a streamed answer's tokens are asked for."""
+    cause = error.__cause__
+    return getattr(cause, "status_code", None) in (400, 422) and "stream_options" in str(cause)
+
+
 def has_gone(error: ModelError) -> bool:
     """Whether the server knows no model of the name that was asked."""
     return getattr(error.__cause__, "status_code", None) == 404

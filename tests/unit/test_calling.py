@@ -329,3 +329,15 @@ def test_tokens_are_what_the_server_counts_of_all_that_was_said(notes: Memory) -
         assert agent.last is not None
         assert agent.last.tokens is None
     assert Agent(notes, FakeChatModel(["Yes."]), namespace=NS, think=False).ask("Well?").tokens is None
+
+
+def test_a_server_that_counts_no_tokens_is_asked_without(notes: Memory) -> None:
+    def refuse(body: Mapping[str, Any]) -> str | Refusal:
+        return Refusal(422, "extra inputs are not permitted: stream_options") if "stream_options" in body else "Hello."
+
+    with ModelServer([refuse]) as server:
+        agent = agent_of(server, notes)
+        assert [agent.ask("Hello?").text, agent.ask("Again?").text] == ["Hello.", "Hello."]
+        assert agent.last is not None
+        assert agent.last.tokens is None
+        assert ["stream_options" in body for body in server.chats] == [True, False, False]
