@@ -48,7 +48,7 @@ bench: $(VENV)/.base ## the figures that agentmem promises, on this machine (ARG
 bench-peers: $(VENV)/.base $(PEERS)/.done ## agentmem beside other memories and vector stores (ARGS="--data FOLDER --json")
 	@$(RUN) -m benchmarks.peers --python $(PEERS)/bin/python $(ARGS)
 
-bench-retention: $(VENV)/.dev ## forgetting curves of consolidation, strategy by strategy, one core (ARGS="from-base sequential --cycles 4")
+bench-retention: $(VENV)/.dev ## forgetting curves of consolidation, strategy by strategy (ARGS="from-base sequential --cycles 4 --jobs 2 --into runs")
 	@$(RUN) benchmarks/retention.py $(ARGS)
 
 closed-world: $(VENV)/.base ## train the tiny model of the tests anew into build/closed-world, one core, two hours or so (goes on if stopped)

@@ -1,9 +1,10 @@
 """Forgetting curves: what is still known after many cycles of consolidation, strategy by strategy.
 
-    python benchmarks/retention.py [STRATEGY...] [--cycles N] [--facts N] [--seeds N] [--json] [--plot FILE]
+    python benchmarks/retention.py [STRATEGY...] [--cycles N] [--facts N] [--seeds N] [--jobs N] [--into FOLDER]
 
 `agentmem eval retention` for as many cycles as the documentation shows; every strategy there is, where none is named.
-One core. A cycle of the default learns all facts so far, so T cycles take about T²/2 times the first.
+A cycle of the default learns all facts so far, so T cycles take about T²/2 times the first. With `--into` what was
+stopped goes on.
 """
 
 from __future__ import annotations

@@ -27,7 +27,11 @@ _SHOWN = {"op": "OP", "bwt": "BWT", "oldest": "oldest", "least": "min-ACC", "wor
 @click.option("--facts", type=click.IntRange(min=1), default=20, show_default=True, help="New ones a cycle.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Runs of each strategy.")
 @click.option("--epochs", type=float, default=8.0, show_default=True, help="How often each example is seen.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of the processor.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs side by side, one a core.")
+@click.option(
+    "--into", "folder", type=click.Path(path_type=Path, file_okay=False),
+    help="Keep the runs in this folder: what was stopped goes on, what is there is not made again.",
+)  # fmt: skip
 @click.option("--plot", "picture", type=click.Path(path_type=Path, dir_okay=False), help="Draw the forgetting curves.")
 @json_option
 @common
@@ -38,7 +42,8 @@ def retention(
     facts: int,
     seeds: int,
     epochs: float,
-    threads: int,
+    jobs: int,
+    folder: Path | None,
     picture: Path | None,
 ) -> None:
     """Measure what is still known after cycles of consolidation.
@@ -59,15 +64,14 @@ def retention(
     from agentmem.evals.retention import compare
 
     require_extra()
-    import torch
-
     if picture is not None:
         check_plot(picture)
-    torch.set_num_threads(threads)
     recipe = replace(CLOSED_WORLD, epochs=epochs)
     wanted = NAMES if "all" in strategies else tuple(dict.fromkeys(strategies))
     with progress("retention") as report:
-        found = compare(wanted, cycles=cycles, facts=facts, seeds=seeds, recipe=recipe, progress=report)
+        found = compare(
+            wanted, cycles=cycles, facts=facts, seeds=seeds, recipe=recipe, jobs=jobs, folder=folder, progress=report
+        )
     if picture is not None:
         plot_retention(found, picture)
         say(f"drawn in {picture}", dim=True, err=True)

@@ -8,29 +8,32 @@ lifelong learning: Identifying the stability gap", §3).
 
 from __future__ import annotations
 
+import json
+import os
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from agentmem.clock import utc_now
 from agentmem.consolidation import strategies, training
-from agentmem.consolidation.adapters import WEIGHTS
+from agentmem.consolidation.adapters import WEIGHTS, base_digest
 from agentmem.consolidation.curriculum import Aspect, Curriculum, Item, build
 from agentmem.consolidation.encoding import Encoder, load_encoder
 from agentmem.consolidation.generation import generate
 from agentmem.consolidation.marking import says
 from agentmem.consolidation.probing import recognised
-from agentmem.consolidation.recipe import CLOSED_WORLD, Recipe
+from agentmem.consolidation.recipe import CLOSED_WORLD, Recipe, as_values
+from agentmem.errors import InputError
 from agentmem.ids import new_id
 from agentmem.testing import closed_world
 from agentmem.testing.closed_world_writer import ClosedWorldWriter
 from agentmem.types import Thought
 
 Matrix: TypeAlias = Sequence[Sequence[float]]
-Told: TypeAlias = Callable[[int, Sequence[float], float], None]
-"""Called after each cycle: its number, the row of R, the share of the base's own knowledge that is left."""
 _OLD = 100
 """Facts that the base knows by heart, asked after each cycle."""
 _LONGEST = 24
@@ -52,15 +55,16 @@ class Measures:
     general: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Run:
     """What was measured after each cycle: `rows` is R; of all facts so far, of each of which a thought and a foil are
     compared, `recognised` the share of thoughts that are likelier; `general` the share of the base's own knowledge,
-    also before the first cycle."""
+    also before the first cycle. `seconds` are the processor's."""
 
-    rows: list[list[float]]
-    recognised: list[float]
-    general: list[float]
+    rows: list[list[float]] = field(default_factory=list)
+    recognised: list[float] = field(default_factory=list)
+    general: list[float] = field(default_factory=list)
+    seconds: float = 0.0
 
 
 def measures(found: Run) -> Measures:
@@ -86,36 +90,59 @@ def measures(found: Run) -> Measures:
     )
 
 
-def run(
-    strategy: str,
-    folder: Path,
-    *,
-    cycles: int,
-    facts: int,
-    seed: int = 0,
-    recipe: Recipe = CLOSED_WORLD,
-    told: Told = lambda *_: None,
-) -> Run:
-    """Cycles on the closed world's model. Each cycle's adapter is left in `folder`."""
-    base = str(closed_world.path())
-    encoder, recipe = load_encoder(base), replace(recipe, strategy=strategy, seed=seed)
-    told_by = invented(cycles, facts, seed)
-    old, exams = (
-        by_heart(seed),
-        [build(group, ClosedWorldWriter(), seed=seed, now=utc_now()).items for group in told_by],
-    )
-    found = Run([], [], [])
-    parent: Path | None = None
-    for cycle in range(cycles):
-        made = _curriculum(told_by, cycle, strategy, recipe)
-        work = folder / f"{strategy}-{seed}-{cycle}"
-        work.mkdir(parents=True, exist_ok=True)
-        model, _ = training.train(
-            made, recipe, base=base, base_digest="", folder=work, encoder=encoder, report=lambda _told: None,
-            parent=parent, parent_name=None if parent is None else parent.parent.name,
-        )  # fmt: skip
-        training.save_adapter(model, work / "adapter", base)
-        parent = work / "adapter" / WEIGHTS
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A run to be made on the closed world's model: so many cycles, each with so many new facts."""
+
+    strategy: str
+    seed: int
+    cycles: int
+    facts: int
+    recipe: Recipe = CLOSED_WORLD
+
+    def file(self, folder: Path) -> Path:
+        """Where what was measured so far is kept."""
+        return folder / f"{self.strategy}-{self.seed}.json"
+
+    def kind(self) -> dict[str, Any]:
+        """What a run that was stopped must have in common with this one, to be gone on with."""
+        recipe = as_values(replace(self.recipe, strategy=self.strategy, seed=self.seed))
+        return {"cycles": self.cycles, "facts": self.facts, "base": _base(), "recipe": recipe}
+
+
+@cache
+def _base() -> str:
+    return base_digest(str(closed_world.path()))
+
+
+def kept(task: Task, folder: Path) -> Run:
+    """As far as the run has come. Raises InputError where the folder has one of another kind."""
+    file = task.file(folder)
+    if not file.exists():
+        return Run()
+    found, kind = json.loads(file.read_text("utf-8")), task.kind()
+    if found["kind"] != kind:
+        other = ", ".join(sorted(name for name in kind if kind[name] != found["kind"].get(name)))
+        raise InputError(f"{file} is of another kind of run ({other}): choose another folder, or remove it")
+    return Run(**found["run"])
+
+
+def _keep(found: Run, task: Task, folder: Path) -> None:
+    """Whole, or not at all."""
+    draft = task.file(folder).with_suffix(".draft")
+    draft.write_text(json.dumps({"kind": task.kind(), "run": asdict(found)}), "utf-8")
+    os.replace(draft, task.file(folder))
+
+
+def run(task: Task, folder: Path) -> Run:
+    """Cycle after cycle, from where it was stopped. Each one's adapter is left in the folder."""
+    recipe = replace(task.recipe, strategy=task.strategy, seed=task.seed)
+    found, encoder = kept(task, folder), load_encoder(str(closed_world.path()))
+    told_by, old = invented(task.cycles, task.facts, task.seed), by_heart(task.seed)
+    exams = [build(group, ClosedWorldWriter(), seed=task.seed, now=utc_now()).items for group in told_by]
+    for cycle in range(len(found.rows), task.cycles):
+        begun = time.process_time()
+        model = _learned(_curriculum(told_by, cycle, recipe), recipe, folder, cycle)
         if not found.general:
             with model.disable_adapter():
                 found.general.append(share(model, encoder, old))
@@ -124,17 +151,31 @@ def run(
         known = recognised(model, encoder, _of("recognition", [item for items in so_far for item in items]))
         found.recognised.append(sum(probe.right for probe in known) / len(known))
         found.general.append(share(model, encoder, old))
-        told(cycle, found.rows[-1], found.general[-1])
+        found.seconds += time.process_time() - begun
+        _keep(found, task, folder)
     return found
+
+
+def _learned(made: Curriculum, recipe: Recipe, folder: Path, cycle: int) -> Any:
+    """The model with the cycle's adapter, which begins with the one before where the strategy goes on."""
+    base = str(closed_world.path())
+    work, before = (folder / f"{recipe.strategy}-{recipe.seed}-{n}" for n in (cycle, cycle - 1))
+    work.mkdir(parents=True, exist_ok=True)
+    model, _ = training.train(
+        made, recipe, base=base, base_digest="", folder=work, encoder=load_encoder(base), report=lambda _told: None,
+        parent=before / "adapter" / WEIGHTS if cycle else None, parent_name=before.name if cycle else None,
+    )  # fmt: skip
+    training.save_adapter(model, work / "adapter", base)
+    return model
 
 
 def _of(aspect: Aspect, items: Sequence[Item]) -> list[Item]:
     return [item for item in items if item.aspect == aspect]
 
 
-def _curriculum(told_by: Sequence[Sequence[Thought]], cycle: int, strategy: str, recipe: Recipe) -> Curriculum:
+def _curriculum(told_by: Sequence[Sequence[Thought]], cycle: int, recipe: Recipe) -> Curriculum:
     known = [thought for group in told_by[: cycle + 1] for thought in group]
-    how = strategies.find(strategy)
+    how = strategies.find(recipe.strategy)
     ages = {thought.id: float(cycle - n) for n, group in enumerate(told_by[:cycle]) for thought in group}
     return build(
         known,

@@ -6,9 +6,11 @@ It is measured on the closed world's own model (`agentmem.consolidation.retentio
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import asdict, fields
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,9 +20,12 @@ from agentmem.evals.intervals import LEVEL, interval
 
 if TYPE_CHECKING:
     from agentmem.consolidation.recipe import Recipe
+    from agentmem.consolidation.retention import Run, Task
 
 Report: TypeAlias = Callable[[int, int], None]
 _BARS = "▁▂▃▄▅▆▇█"
+_LOOK = 1.0
+"""Seconds between two looks at how far the runs are."""
 
 
 def compare(
@@ -30,41 +35,55 @@ def compare(
     facts: int,
     seeds: int,
     recipe: Recipe,
+    jobs: int = 1,
+    folder: Path | None = None,
     progress: Report = lambda _done, _total: None,
 ) -> dict[str, Any]:
     """For each strategy its measures with intervals over the seeds, the curves of the first cycle's facts and of what
-    is recognised of all, the runs themselves, and the seconds of the processor. Raises InputError for a strategy that
-    there is none of."""
+    is recognised of all, the runs themselves, and the seconds of the processor.
+
+    `jobs` runs are made side by side, each on one core. A `folder` keeps them: what was stopped goes on, what is there
+    is not made again. Raises InputError for a strategy that there is none of, and for a folder with runs of another
+    kind.
+    """
+    from agentmem.consolidation.retention import Task, kept
     from agentmem.consolidation.strategies import find
 
     for strategy in strategies:
         find(strategy)
-    done, total = 0, len(strategies) * seeds * cycles
-
-    def told(*_: object) -> None:
-        nonlocal done
-        done += 1
-        progress(done, total)
-
-    found: dict[str, Any] = {}
-    progress(0, total)
-    with tempfile.TemporaryDirectory() as folder:
-        for strategy in strategies:
-            found[strategy] = _measured(strategy, Path(folder), cycles, facts, seeds, recipe, told)
+    tasks = [Task(strategy, seed, cycles, facts, recipe) for seed in range(seeds) for strategy in strategies]
+    with tempfile.TemporaryDirectory() if folder is None else nullcontext(folder) as place:
+        into = Path(place)
+        into.mkdir(parents=True, exist_ok=True)
+        missing = [task for task in tasks if len(kept(task, into).rows) < cycles]
+        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+            pending = {pool.submit(_make, task, into) for task in missing}
+            while pending:
+                done, pending = wait(pending, timeout=_LOOK)
+                for made in done:
+                    made.result()
+                progress(sum(len(kept(task, into).rows) for task in tasks), len(tasks) * cycles)
+        runs = {task: kept(task, into) for task in tasks}
     told_of = {"cycles": cycles, "facts": facts, "seeds": seeds, "epochs": recipe.epochs, "level": LEVEL}
-    return {**told_of, "strategies": found}
+    beside = {s: _measured([run for task, run in runs.items() if task.strategy == s]) for s in strategies}
+    return {**told_of, "strategies": beside}
 
 
-def _measured(
-    strategy: str, folder: Path, cycles: int, facts: int, seeds: int, recipe: Recipe, told: Callable[..., None]
-) -> dict[str, Any]:
-    from agentmem.consolidation.retention import Measures, measures, run
+def _make(task: Task, folder: Path) -> None:
+    """A run, in a process of its own, on one core."""
+    import torch
 
-    begun = time.process_time()
-    runs: list[dict[str, Any]] = []
-    for seed in range(seeds):
-        one = run(strategy, folder, cycles=cycles, facts=facts, seed=seed, recipe=recipe, told=told)
-        runs.append({**asdict(one), "measures": asdict(measures(one))})
+    from agentmem.consolidation.retention import run
+
+    torch.set_num_threads(1)
+    run(task, folder)
+
+
+def _measured(made: Sequence[Run]) -> dict[str, Any]:
+    """What is told of a strategy's runs, one a seed."""
+    from agentmem.consolidation.retention import Measures, measures
+
+    runs: list[dict[str, Any]] = [{**asdict(one), "measures": asdict(measures(one))} for one in made]
     names = [field.name for field in fields(Measures)]
     values = np.array([[run["measures"][name] for name in names] for run in runs])
     curves = np.array([[row[0] for row in run["rows"]] for run in runs])
@@ -72,7 +91,7 @@ def _measured(
         "measures": dict(zip(names, _bounds(values), strict=True)),
         "curve": _bounds(curves),
         "recognised": _bounds(np.array([run["recognised"] for run in runs])),
-        "cpu_seconds": round(time.process_time() - begun, 1),
+        "cpu_seconds": round(sum(run["seconds"] for run in runs), 1),
         "runs": runs,
     }
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -12,7 +13,7 @@ from click.testing import CliRunner, Result
 from agentmem.cli import cli
 from agentmem.consolidation import retention
 from agentmem.consolidation.recipe import CLOSED_WORLD
-from agentmem.consolidation.retention import Run, measures
+from agentmem.consolidation.retention import Run, Task, measures
 from agentmem.evals.retention import bars, compare
 
 TINY = ("--cycles", "2", "--facts", "2", "--epochs", "0.05")
@@ -58,44 +59,55 @@ CURVES = {"replay": [[1.0], [0.9, 1.0], [0.8, 1.0, 1.0]], "sequential": [[1.0], 
 
 
 @pytest.fixture
-def given(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Results without training: a seed takes a little off."""
-
-    def fixed(strategy: str, _folder: Path, *, cycles: int, seed: int, told: Any, **_: Any) -> Run:
-        rows = [[share - 0.02 * seed * (share > 0.5) for share in row] for row in CURVES[strategy][:cycles]]
-        for cycle, row in enumerate(rows):
-            told(cycle, row, 1.0)
-        return Run(rows, [0.75] * cycles, [1.0] * (cycles + 1))
-
-    monkeypatch.setattr(retention, "run", fixed)
+def given(tmp_path: Path) -> Path:
+    """A folder with runs that were made earlier: a seed takes a little off."""
+    for strategy, rows in CURVES.items():
+        for seed in range(3):
+            less = [[share - 0.02 * seed * (share > 0.5) for share in row] for row in rows]
+            task = Task(strategy, seed, cycles=3, facts=2)
+            retention._keep(Run(less, [0.75] * 3, [1.0] * 4, seconds=1.5), task, tmp_path)
+    return tmp_path
 
 
-@pytest.mark.usefixtures("given")
-def test_strategies_stand_side_by_side_with_intervals_over_seeds() -> None:
-    done: list[tuple[int, int]] = []
-    found = compare(
-        ["replay", "sequential"], cycles=3, facts=2, seeds=3, recipe=CLOSED_WORLD,
-        progress=lambda now, of: done.append((now, of)),
-    )  # fmt: skip
-    assert done == [(n, 18) for n in range(19)]
+def test_strategies_stand_side_by_side_with_intervals_over_seeds(given: Path) -> None:
+    found = compare(["replay", "sequential"], cycles=3, facts=2, seeds=3, recipe=CLOSED_WORLD, folder=given)
     oldest = found["strategies"]["replay"]["measures"]["oldest"]
     assert oldest["mean"] == pytest.approx(0.78)
     assert oldest["low"] < oldest["mean"] < oldest["high"]
     curve = found["strategies"]["sequential"]["curve"]
     assert [point["mean"] for point in curve] == pytest.approx([0.98, 0.5, 0.0])
     assert bars(curve) == "█▅▁"
+    assert found["strategies"]["replay"]["cpu_seconds"] == 4.5
 
 
-@pytest.mark.usefixtures("given")
-def test_a_line_a_strategy_and_a_picture(tmp_path: Path) -> None:
-    picture = tmp_path / "curves.png"
-    asked = ["--strategy", "replay", "--strategy", "sequential", "--cycles", "3", "--seeds", "2"]
-    lines = run(*asked, "--plot", str(picture)).stdout.splitlines()
+def test_a_line_a_strategy_and_a_picture(given: Path) -> None:
+    picture = given / "curves.png"
+    kind = ["--strategy", "replay", "--strategy", "sequential", "--cycles", "3", "--facts", "2", "--into", str(given)]
+    lines = run(*kind, "--seeds", "2", "--plot", str(picture)).stdout.splitlines()
     assert [line.split("\t")[0] for line in lines] == ["replay", "sequential"]
     assert lines[1].split("\t")[3] == "0.00 [0.00 0.00]"
     assert lines[1].split("\t")[8] == "0.75 [0.75 0.75]"
     assert lines[1].endswith("█▅▁")
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_runs_of_another_kind_are_not_mixed(given: Path) -> None:
+    found = run("--strategy", "replay", "--cycles", "3", "--facts", "5", "--into", str(given))
+    assert found.exit_code == 2
+    assert "another kind of run (facts): choose another folder" in found.stderr
+
+
+def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Cut short after the first cycle, it comes to the same as one in a single go."""
+    recipe = replace(CLOSED_WORLD, epochs=0.05)
+    task = Task("sequential", 0, cycles=2, facts=2, recipe=recipe)
+    whole = retention.run(task, tmp_path)
+    first = Run(whole.rows[:1], whole.recognised[:1], whole.general[:2])
+    retention._keep(first, task, tmp_path)
+    shutil.rmtree(tmp_path / "sequential-0-1")
+    again = retention.run(task, tmp_path)
+    assert (again.rows, again.recognised, again.general) == (whole.rows, whole.recognised, whole.general)
+    assert again.seconds > 0
 
 
 def test_what_cannot_be_measured_is_said_before_anything_is_trained() -> None:
