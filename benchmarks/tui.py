@@ -121,14 +121,18 @@ async def messages(memory: Memory) -> dict[str, float]:
             await until(lambda before=before: len(transcript.said()) > before, 0.01)  # type: ignore[misc]
         await pilot.pause()
         focus = [await drawn(pilot, screen.query_one(kind).focus) for kind in (SessionList, Prompt) * 5]
-        themes = ("textual-light", "high-contrast", "textual-dark") * 2
-        theme = [await drawn(pilot, lambda name=name: setattr(pilot.app, "theme", name)) for name in themes]  # type: ignore[misc]
+        theme, behind = [], []
+        for name in ("textual-light", "high-contrast", "textual-dark") * 2:
+            theme.append(await drawn(pilot, lambda name=name: setattr(pilot.app, "theme", name)))  # type: ignore[misc]
+            behind.append(await until(lambda: all(work.group != "restyle" for work in pilot.app.workers)))
+            await asyncio.sleep(0.5)
         widgets = float(len(list(screen.walk_children())))
     return {
         "focus_ms": median([wall for wall, _ in focus]),
         "focus_cpu_ms": median([cpu for _, cpu in focus]),
         "theme_ms": median([wall for wall, _ in theme]),
         "theme_cpu_ms": median([cpu for _, cpu in theme]),
+        "theme_out_of_sight_ms": median(behind),
         "widgets_of_200_messages": widgets,
     }
 

@@ -19,14 +19,17 @@ from textual.theme import ThemeProvider
 from textual.widgets import TextArea
 from textual.widgets.text_area import Selection
 
+from agentmem_tui.collecting import IdleCollector
 from agentmem_tui.contrast import HIGH_CONTRAST
 from agentmem_tui.conversation import Conversation
 from agentmem_tui.keys import keymap
+from agentmem_tui.restyling import SightFirst
 from agentmem_tui.screens.chat import ChatScreen
 from agentmem_tui.screens.dialog import Palette
 from agentmem_tui.screens.page import NAMES
 from agentmem_tui.tasks import said
 
+_COLLECT_SECONDS = 1.0
 _HANGUP_SECONDS = 3.0
 """Time to leave by after the terminal went away: Textual's threads may wait for it without end."""
 
@@ -44,7 +47,9 @@ class ChatApp(App[None]):
 
     def __init__(self, conversation: Conversation) -> None:
         super().__init__()
+        self.stylesheet = SightFirst(variables=self.get_css_variables())
         self.conversation = conversation
+        self._collector: IdleCollector | None = None
         self._own_keys = keymap(conversation.settings.keys)
         self.register_theme(HIGH_CONTRAST)
 
@@ -52,15 +57,28 @@ class ChatApp(App[None]):
         return ChatScreen(self.conversation)
 
     async def on_event(self, event: events.Event) -> None:
+        if self._collector is not None and isinstance(event, events.InputEvent):
+            self._collector.touch()
         if self.screen_stack or not isinstance(event, events.InputEvent):  # a key may come when all screens have gone
             await super().on_event(event)
 
     def on_mount(self) -> None:
         self.set_keymap(self._own_keys)
+        self._collector = IdleCollector()
+        self.set_interval(_COLLECT_SECONDS, self._collect)
         if sys.platform != "win32":
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGTERM, self.exit)
             loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+
+    def on_unmount(self) -> None:
+        if self._collector is not None:
+            self._collector.end()
+
+    def _collect(self) -> None:
+        chat = self.screen_stack[0] if self.screen_stack else None
+        if self._collector is not None:
+            self._collector.collect(busy=isinstance(chat, ChatScreen) and chat.busy)
 
     def _hang_up(self) -> None:
         """Leave although no terminal takes part in it; what was acknowledged is on the disk, whatever happens."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.worker import Worker, WorkerError
 
 from agentmem.exchange import ToolStep
@@ -47,6 +48,7 @@ class AskingScreen(Screen[None]):
         self._streaming: asyncio.Task[None] | None = None
         self._coming: Answer | None = None
         self._editing: str | None = None
+        self._parts: list[Widget] = []
         self._erased: set[str] = set()
         """What the model had erased, with the user's consent, while the answer came."""
 
@@ -189,9 +191,16 @@ class AskingScreen(Screen[None]):
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """Show the key for cancelling only while it cancels something; keys faster than the screen do nothing."""
-        if not (self.query(Transcript).nodes and self.query(Prompt).nodes):
+        if not self._is_whole():
             return False
         return self.busy or self._editing is not None if action == "cancel" else True
+
+    def _is_whole(self) -> bool:
+        """Whether transcript and prompt are there. Each is looked for until it is found: a query goes through every
+        widget of the screen, and this is asked once for each key that the footer shows."""
+        if not self._parts:
+            self._parts = [*self.query(Transcript), *self.query(Prompt)]
+        return bool(self._parts) and all(part.is_attached for part in self._parts)
 
     def action_cancel(self) -> None:
         if self.streaming and self._streaming is not None:

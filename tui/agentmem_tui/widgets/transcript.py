@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 
 from textual import events
@@ -13,11 +14,15 @@ from textual.widgets import Button
 from agentmem.models.extractive import STAND_IN
 from agentmem.types import Turn
 from agentmem_tui.messages import AnswerSelected, EarlierWanted
+from agentmem_tui.tasks import background
 from agentmem_tui.widgets.answer import Answer
 from agentmem_tui.widgets.said import Said, speaker_of
 
 _MOST = 100
 """Turns on screen at most: each costs a little with every key."""
+_RESTYLED = 4
+"""Messages out of sight that get a new style between two looks at what else there is to do."""
+_BREATH = 0.01
 _NOTES = {"cancelled": "cancelled", "superseded": "superseded", "complete": ""}
 
 
@@ -53,6 +58,23 @@ class Transcript(VerticalScroll):
             await self.remove_children(surplus)
             self.query_one("#earlier").display = True
         self.anchor()
+
+    def restyle_in_sight(self) -> list[Widget]:
+        """The children in sight, which are to have their new style at once; the others get it behind the picture."""
+        window = self.window_region
+        self.call_after_refresh(self._restyle, [c for c in self.children if not c.virtual_region.overlaps(window)])
+        return [child for child in self.children if child.virtual_region.overlaps(window)]
+
+    @background("restyle")
+    async def _restyle(self, stale: list[Widget]) -> None:
+        """Give these their new style a few at a time, the nearest to what is in sight first, so that no key waits."""
+        while stale:
+            middle = self.window_region.center[1]
+            stale.sort(key=lambda child: -abs(child.virtual_region.center[1] - middle))
+            few = [stale.pop() for _ in stale[:_RESTYLED]]
+            nodes = (node for child in few if child.is_attached for node in child.walk_children(with_self=True))
+            self.app.stylesheet.update_nodes(nodes)
+            await asyncio.sleep(_BREATH)
 
     async def cut_off(self, again: str | None, instead_of: str | None) -> Said | None:
         """Take what follows the question `again` off the screen, and return the question; or what follows the one that
