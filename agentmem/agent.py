@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from agentmem import fitting, prompt
 from agentmem.clock import utc_now
+from agentmem.consolidation.routing import concerns
 from agentmem.consolidation.service import Service, service_of
 from agentmem.errors import EmbedderError, InputError, ModelError
 from agentmem.exchange import MAX_STEPS, Exchange, ToolStep, Watch
@@ -335,12 +336,19 @@ class Agent:
     def _prepare(self, exchange: Exchange) -> None:
         """Make what is sent, as much of it as the model's window has room for."""
         assert self._window is not None
-        self._adapter = None if self._service is None else self._service.current()
+        self._adapter = self._fitting_adapter(exchange.question)
         exchange.note([] if self._adapter is None else [("adapter", self._adapter.id)])
         offered = list(self._tools.values())
         count = partial(self._window.count, tools=self._calling.declared(offered))
         fitted = fitting.fit(exchange.draft, partial(self._render, exchange), count, self._window.limit)
         exchange.put(fitted, self._calling.hearing(offered, thinks=self._thinks))
+
+    def _fitting_adapter(self, question: str) -> Adapter | None:
+        """The adapter to ask, None for the base model."""
+        adapter = None if self._service is None else self._service.current()
+        if adapter is None or self._settings.adapter_answers == "all":
+            return adapter
+        return adapter if concerns(self.memory, adapter, question[:_LONGEST_QUERY]) else None
 
     def _render(
         self, exchange: Exchange, items: Sequence[RecallItem], said: Sequence[Said], longest: int | None

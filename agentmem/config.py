@@ -69,9 +69,10 @@ class Settings:
     `store` is a path or a URL; `retention_days` is the age at which turns are forgotten, None never; `chunk_turns` is
     the number of turns that close a chunk; `think` has a model think about each exchange behind its answer; `api_key`
     goes to the model server at `base_url` and is never shown; `replicas` are the addresses of the servers behind it,
-    where there are several. `base` is the folder of the model that is served, which
-    consolidation trains adapters of; `adapters` is the folder that these lie in; `gates` are thresholds that differ
-    from those of `agentmem.consolidation.gates`. `keys` are the chat's where they differ: what they do, and the key.
+    where there are several. `base` is the folder of the model that is served, which consolidation trains adapters of;
+    `adapters` is the folder that these lie in; `adapter_answers` says which questions go to the one in service, all or
+    those related to what it learned; `gates` are thresholds that differ from those of `agentmem.consolidation.gates`.
+    `keys` are the chat's where they differ: what they do, and the key.
     """
 
     store: Annotated[str, BeforeValidator(_store)] = field(default_factory=default_store)
@@ -85,6 +86,7 @@ class Settings:
     vllm_python: str | None = None
     base: str | None = None
     adapters: Annotated[str | None, BeforeValidator(_folder)] = None
+    adapter_answers: Literal["all", "related"] = "all"
     gates: dict[str, float] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     reranker: str | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,21 @@ def test_the_agent_asks_the_adapter_and_the_answer_says_so(world: World, model_a
     hotload.unload(world.place, world.root, serving.name)  # as a restart of the server does
     assert agent.ask(TOLD[4].question(1)).text
     assert serving.name in hotload.loaded(world.place), "loaded again, and asked"
+
+
+def test_what_it_learned_nothing_of_goes_to_the_base(world: World, model_at: ModelAt) -> None:
+    serving = world.serving()
+    assert serving is not None
+    settings = replace(world.settings, adapter_answers="related")
+    with Memory(settings.store, settings=settings) as memory:
+        memory.flush()
+        agent = Agent(memory, model_at(world.server.url), namespace=NS)
+        for asked, goes_there in ((TOLD[5].question(2), True), ("Write a short poem about the sea.", False)):
+            answer = agent.ask(asked)
+            assert answer.turn is not None
+            with memory.backend.read() as reader:
+                stood = reader.edges(namespace=NS, children=[answer.turn.id], relation="recalled")
+            assert (serving.id in {edge.parent for edge in stood}) is goes_there, asked
 
 
 def test_forgetting_takes_it_out_of_service_and_a_rebuild_knows_the_rest_only(world: World) -> None:
