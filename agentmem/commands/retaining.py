@@ -12,8 +12,8 @@ from agentmem.commands.common import Call, common, json_option
 from agentmem.commands.output import print_json, say, table
 from agentmem.commands.progress import progress
 
-_SHOWN = {"op": "OP", "bwt": "BWT", "oldest": "oldest", "least": "min-ACC", "worst": "WC-ACC", "windowed": "lost in 3",
-          "general": "by heart"}  # fmt: skip
+_SHOWN = {"op": "OP", "bwt": "BWT", "oldest": "oldest", "dip": "dip", "least": "min-ACC", "worst": "WC-ACC",
+          "windowed": "lost in 3", "general": "by heart"}  # fmt: skip
 
 
 @click.command()
@@ -50,10 +50,10 @@ def retention(
 
     Each cycle teaches new facts to the tiny model that comes with agentmem, then asks for those of all cycles so far,
     in a wording that was never trained. OP is the mean at the end, BWT the mean change since a fact was learned,
-    "oldest" what is left of the first cycle's; min-ACC and WC-ACC are the worst cases on the way, "lost in 3" the
-    largest loss within three cycles, "by heart" the change of what the model knew before, "recognised" how often a fact
-    is likelier than a foil at the end. The bars are the first cycle's facts, cycle by cycle. Your own memories are not
-    touched. What this needs is in the extra `lora`.
+    "oldest" what is left of the first cycle's, "dip" the deepest fall of what was known while a cycle was trained;
+    min-ACC and WC-ACC are the worst cases on the way, "lost in 3" the largest loss within three cycles, "by heart" the
+    change of what the model knew before, "recognised" how often a fact is likelier than a foil at the end. The bars are
+    the first cycle's facts, cycle by cycle. Your own memories are not touched. What this needs is in the extra `lora`.
     """
     from dataclasses import replace
 

@@ -36,6 +36,7 @@ from agentmem.types import Thought
 Matrix: TypeAlias = Sequence[Sequence[float]]
 _OLD = 100
 """Facts that the base knows by heart, asked after each cycle."""
+_WATCHED = 50
 _LONGEST = 24
 
 
@@ -49,6 +50,7 @@ class Measures:
     op: float
     bwt: float
     oldest: float
+    dip: float
     least: float
     worst: float
     windowed: float
@@ -59,11 +61,14 @@ class Measures:
 class Run:
     """What was measured after each cycle: `rows` is R; of all facts so far, of each of which a thought and a foil are
     compared, `recognised` the share of thoughts that are likelier; `general` the share of the base's own knowledge,
-    also before the first cycle. `seconds` are the processor's."""
+    also before the first cycle. `within` has for each cycle, before it and at ten places of its training, the share of
+    some earlier facts that are answered: empty where there are none, and where training begins from the base anew.
+    `seconds` are the processor's."""
 
     rows: list[list[float]] = field(default_factory=list)
     recognised: list[float] = field(default_factory=list)
     general: list[float] = field(default_factory=list)
+    within: list[list[float]] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -83,6 +88,7 @@ def measures(found: Run) -> Measures:
         op=sum(last) / count,
         bwt=sum(curve[-1] - curve[0] for curve in earlier) / max(1, len(earlier)),
         oldest=last[0],
+        dip=max((shares[0] - min(shares) for shares in found.within if shares), default=0.0),
         least=sum(least) / max(1, len(least)),
         worst=worst[-1],
         windowed=max(drops),
@@ -142,7 +148,10 @@ def run(task: Task, folder: Path) -> Run:
     exams = [build(group, ClosedWorldWriter(), seed=task.seed, now=utc_now()).items for group in told_by]
     for cycle in range(len(found.rows), task.cycles):
         begun = time.process_time()
-        model = _learned(_curriculum(told_by, cycle, recipe), recipe, folder, cycle)
+        earlier = _of("wording", [item for items in exams[:cycle] for item in items])
+        watched = random.Random(task.seed).sample(earlier, min(_WATCHED, len(earlier)))
+        model, shares = _learned(_curriculum(told_by, cycle, recipe), recipe, folder, cycle, encoder, watched)
+        found.within.append(shares)
         if not found.general:
             with model.disable_adapter():
                 found.general.append(share(model, encoder, old))
@@ -156,17 +165,22 @@ def run(task: Task, folder: Path) -> Run:
     return found
 
 
-def _learned(made: Curriculum, recipe: Recipe, folder: Path, cycle: int) -> Any:
-    """The model with the cycle's adapter, which begins with the one before where the strategy goes on."""
+def _learned(
+    made: Curriculum, recipe: Recipe, folder: Path, cycle: int, encoder: Encoder, watched: Sequence[Item]
+) -> tuple[Any, list[float]]:
+    """The model with the cycle's adapter, which begins with the one before where the strategy goes on; and what of the
+    watched it knew on the way."""
     base = str(closed_world.path())
     work, before = (folder / f"{recipe.strategy}-{recipe.seed}-{n}" for n in (cycle, cycle - 1))
     work.mkdir(parents=True, exist_ok=True)
-    model, _ = training.train(
-        made, recipe, base=base, base_digest="", folder=work, encoder=load_encoder(base), report=lambda _told: None,
+    looks = bool(watched) and strategies.find(recipe.strategy).goes_on
+    model, trained = training.train(
+        made, recipe, base=base, base_digest="", folder=work, encoder=encoder, report=lambda _told: None,
         parent=before / "adapter" / WEIGHTS if cycle else None, parent_name=before.name if cycle else None,
+        watch=(lambda model: share(model, encoder, watched)) if looks else None,
     )  # fmt: skip
     training.save_adapter(model, work / "adapter", base)
-    return model
+    return model, trained.watched
 
 
 def _of(aspect: Aspect, items: Sequence[Item]) -> list[Item]:

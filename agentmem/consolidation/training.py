@@ -185,6 +185,9 @@ class Training:
     micro: int = 0
     step: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
+    watch: Callable[[Any], float] | None = None
+    """Asked for a figure of the model before the first step and at each checkpoint; `watched` holds them."""
+    watched: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.micro = self.micro or self.recipe.batch
@@ -205,13 +208,20 @@ class Training:
         self.resume(folder / CHECKPOINT)
         every = max(1, self.steps // _KEEP_EVERY)
         batches = order(len(self.lessons), self.recipe, self.step)
+        if self.step == 0:
+            self._look()
         while self.step < self.steps:
             loss = self.advance(next(batches))
             if self.step % every == 0 or self.step == self.steps:
                 self.curve.append({"step": self.step, "loss": loss, "right": self.probe()})
+                self._look()
                 self.save(folder / CHECKPOINT)
             report({"stage": "train", "done": self.step, "of": self.steps, "loss": round(loss, 4)})
         self.strategy.end()
+
+    def _look(self) -> None:
+        if self.watch is not None:
+            self.watched.append(self.watch(self.model))
 
     def advance(self, places: Sequence[int]) -> float:
         """One step on these examples, in parts that fit into memory; the loss of a token of an answer."""
@@ -290,7 +300,7 @@ class Training:
             for part, value in self.optimiser.state.get(weight, {}).items():
                 tensors[f"{part} {name}"] = value.detach().contiguous()
         tensors |= {f"state {name}": value.contiguous() for name, value in self.strategy.state().items()}
-        told = {"fingerprint": self.fingerprint, "step": self.step, "curve": self.curve}
+        told = {"fingerprint": self.fingerprint, "step": self.step, "curve": self.curve, "watched": self.watched}
         draft = path.with_suffix(".draft")
         save_file(tensors, draft, metadata={"run": json.dumps(told)})
         os.replace(draft, path)
@@ -307,7 +317,7 @@ class Training:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
         except (OSError, SafetensorError, KeyError, ValueError, TypeError):
             return
-        self.step, self.curve = int(told["step"]), list(told["curve"])
+        self.step, self.curve, self.watched = int(told["step"]), list(told["curve"]), list(told.get("watched", ()))
         with torch.no_grad():
             for name, weight in self.weights.items():
                 weight.copy_(tensors[f"weight {name}"])
@@ -365,6 +375,7 @@ def train(
     report: Report,
     parent: Path | None = None,
     parent_name: str | None = None,
+    watch: Callable[[Any], float] | None = None,
 ) -> tuple[Any, Training]:
     """Train, and return the model with its adapter and the finished run. Checkpoints are kept in `folder`."""
     strategy = strategies.find(recipe.strategy, recipe.seed)
@@ -375,7 +386,7 @@ def train(
     if strategy.goes_on and parent is not None:
         load_weights(model, parent)
     told = fingerprint(curriculum, recipe, base_digest, parent_name)
-    training = Training(model, encoder, taught, recipe, strategy, told)
+    training = Training(model, encoder, taught, recipe, strategy, told, watch=watch)
     training.run(folder, report)
     return model.eval(), training
 

@@ -56,29 +56,34 @@ def _title(result: Mapping[str, Any]) -> str:
 
 
 def plot_retention(result: Mapping[str, Any], file: Path) -> None:
-    """Draw what is left of the first cycle's facts after each cycle, by strategy, from `evals.retention.compare`."""
+    """Draw, from `evals.retention.compare`, what is left of the first cycle's facts after each cycle, by strategy; and
+    beside it what becomes of earlier facts while a cycle is trained (the stability gap), of those that go on."""
     check_plot(file)
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, 4.8), dpi=160, layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(12, 4.8), dpi=160, layout="constrained")
+    kept, within = figure.subplots(1, 2, width_ratios=(3, 2))
     cycles = range(1, result["cycles"] + 1)
     for number, (name, told) in enumerate(result["strategies"].items()):
         colour, means = _COLOURS[number % len(_COLOURS)], [point["mean"] for point in told["curve"]]
         style = ("-", "--", ":")[number // len(_COLOURS) % 3]
-        marker = _MARKERS[number % len(_MARKERS)]
-        axes.plot(cycles, means, color=colour, marker=marker, label=name, lw=1.8, ms=5.5, ls=style)
+        line = {"color": colour, "marker": _MARKERS[number % len(_MARKERS)], "lw": 1.8, "ms": 5.5, "ls": style}
+        kept.plot(cycles, means, label=name, **line)
         if result["seeds"] > 1:
             low, high = ([point[bound] for point in told["curve"]] for bound in ("low", "high"))
-            axes.fill_between(cycles, low, high, color=colour, alpha=0.13, linewidth=0)
-    axes.set_xlabel("cycle", color=_INK)
-    axes.set_ylabel("known of the first cycle's facts", color=_INK)
-    axes.set_xticks(cycles)
-    _finish(axes)
-    axes.legend(frameon=False, loc="lower left", fontsize=9)
-    figure.suptitle(
-        f"{result['facts']} new facts a cycle, {result['seeds']} seeds", fontsize=11, color=_INK, x=0.01, ha="left"
-    )
+            kept.fill_between(cycles, low, high, color=colour, alpha=0.13, linewidth=0)
+        if told["within"]:
+            within.plot([place / 10 for place in range(11)], told["within"], label=name, **line)
+    kept.set_xlabel("cycle", color=_INK)
+    kept.set_ylabel("known of the first cycle's facts", color=_INK)
+    kept.set_xticks(cycles)
+    kept.legend(frameon=False, loc="lower left", fontsize=9)
+    within.set_xlabel("share of a cycle's steps", color=_INK)
+    within.set_ylabel("known of earlier facts", color=_INK)
+    for axes in (kept, within):
+        _finish(axes)
+    told = f"{result['facts']} new facts a cycle, {result['seeds']} seed{'s' * (result['seeds'] > 1)}"
+    figure.suptitle(told, fontsize=11, color=_INK, x=0.01, ha="left")
     figure.savefig(file)
 
 

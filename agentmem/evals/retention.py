@@ -39,8 +39,8 @@ def compare(
     folder: Path | None = None,
     progress: Report = lambda _done, _total: None,
 ) -> dict[str, Any]:
-    """For each strategy its measures with intervals over the seeds, the curves of the first cycle's facts and of what
-    is recognised of all, the runs themselves, and the seconds of the processor.
+    """For each strategy its measures with intervals over the seeds, the curves of the first cycle's facts, of what
+    is recognised of all and of earlier facts within a cycle, the runs themselves, and the seconds of the processor.
 
     `jobs` runs are made side by side, each on one core. A `folder` keeps them: what was stopped goes on, what is there
     is not made again. Raises InputError for a strategy that there is none of, and for a folder with runs of another
@@ -91,9 +91,17 @@ def _measured(made: Sequence[Run]) -> dict[str, Any]:
         "measures": dict(zip(names, _bounds(values), strict=True)),
         "curve": _bounds(curves),
         "recognised": _bounds(np.array([run["recognised"] for run in runs])),
+        "within": _within([shares for run in runs for shares in run["within"] if shares]),
         "cpu_seconds": round(sum(run["seconds"] for run in runs), 1),
         "runs": runs,
     }
+
+
+def _within(curves: Sequence[Sequence[float]]) -> list[float]:
+    """What earlier facts do while a cycle is trained, the mean of all cycles, from 0 to 1 of its steps in tenths."""
+    tenths = np.linspace(0, 1, 11)
+    shares = [np.interp(tenths, np.linspace(0, 1, len(curve)), curve) for curve in curves]
+    return [float(share) for share in np.mean(shares, axis=0)] if shares else []
 
 
 def _bounds(values: Any) -> list[dict[str, float | None]]:
