@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from agentmem import titles
 from agentmem.costs import costs
 from agentmem.digests import normalise
 from agentmem.errors import InputError, NotFoundError
@@ -306,6 +307,8 @@ def carry_out(
     _remove_thoughts(writer, thoughts, namespace)
     _remove_turns(writer, [t.id for t in turns], namespace)
     _mend_chunks(writer, chunks, namespace, now)
+    said = [turn.text for turn in turns] + [thought.text for thought in thoughts]
+    titles.forget(writer, {t.session for t in turns}, said, namespace=namespace)
     _forget_operations(writer, {t.id for t in turns} | {t.id for t in thoughts}, namespace)
     gone = {
         "turns": tuple(t.id for t in turns),

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from agentmem import branches, chunks, forget, jobs, ledger, thoughts, views
+from agentmem import branches, chunks, forget, jobs, ledger, thoughts, titles, views
 from agentmem.bridge import to_async
 from agentmem.clock import as_utc, utc_now
 from agentmem.config import Settings, load_settings
@@ -281,8 +281,15 @@ class Memory:
         return found[::-1]
 
     def sessions(self, *, namespace: Namespace) -> list[SessionInfo]:
+        """The sessions by their last turn, latest first, with what the user calls them."""
         with self.backend.read() as reader:
-            return reader.sessions(namespace=check_namespace(namespace))
+            return titles.sessions(reader, namespace=check_namespace(namespace))
+
+    def rename_session(self, session: str, title: str, *, namespace: Namespace) -> str | None:
+        """Call a session by a title; an empty one takes its title away. Return what it is called now."""
+        namespace = check_namespace(namespace)
+        with self.backend.write(namespace) as writer:
+            return titles.rename(writer, session, title, namespace=namespace, now=self._clock())
 
     def namespaces(self, root: Namespace = ()) -> list[Namespace]:
         with self.backend.read() as reader:

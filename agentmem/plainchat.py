@@ -168,7 +168,7 @@ class _Chat:
     def _sessions(self, _rest: str) -> None:
         for info in self.agent.memory.sessions(namespace=self.agent.namespace):
             here = " (this one)" if info.session == self.agent.session else ""
-            self._say(f"{minute(info.last_at)}  {info.turns:5} turns  {info.session}{here}")
+            self._say(f"{minute(info.last_at)}  {info.turns:5} turns  {info.title or info.session}{here}")
 
     def _new(self, _rest: str) -> None:
         self.agent.begin_session()

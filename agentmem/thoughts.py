@@ -21,6 +21,8 @@ from agentmem.ledger import drop_jobs, embed_job, is_suppressed
 from agentmem.secrets import refuse_secret
 from agentmem.types import Edge, Inserted, Namespace, Operation, Thought
 
+_UNDOABLE = ("merge", "retract")
+
 
 def draft(text: str, *, namespace: Namespace, now: datetime, **given: Any) -> Thought:
     """A thought ready to insert. Raises InputError for an empty text, SecretError for one that holds a secret."""
@@ -169,11 +171,18 @@ def _find_operation(reader: Reader, operation_id: str | None, namespace: Namespa
         named: list[Operation] = reader.get("operation", [operation_id], namespace=namespace)
         if not named:
             raise NotFoundError(f"no operation {operation_id} in this namespace")
+        if named[0].name not in _UNDOABLE:
+            raise ConflictError(f"operation {operation_id} is a {named[0].name}: do it again the other way round")
         if named[0].undone_at is not None:
             raise ConflictError(f"operation {operation_id} is undone already")
         return named[0]
     standing: Iterable[Operation] = reader.select(
-        "operation", namespace=namespace, where={"undone_at": None}, descending=True, order="id", limit=1
+        "operation",
+        namespace=namespace,
+        where={"undone_at": None, "name": _UNDOABLE},
+        descending=True,
+        order="id",
+        limit=1,
     )
     for operation in standing:
         return operation

@@ -140,11 +140,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One entry of the undo log: ids and former states, no content."""
+    """One entry of the log of operations. Of a merge and a retraction, `before` holds ids and former states, to undo
+    it by; of a rename, which session is called by which title."""
 
     id: str
     namespace: Namespace
-    name: Literal["merge", "retract"]
+    name: Literal["merge", "retract", "rename"]
     before: Mapping[str, Any]
     recorded_at: datetime
     undone_at: datetime | None = None
@@ -209,13 +210,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """A session by its turns: how many, and when the first and the last occurred."""
+    """A session by its turns: how many, and when the first and the last occurred. `title` is what the user calls it,
+    where they do; a backend leaves it to the library."""
 
     namespace: Namespace
     session: str
     turns: int
     first_at: datetime
     last_at: datetime
+    title: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ _LONGEST = 400
 @common
 @click.pass_context
 def sessions(ctx: click.Context, _call: Call) -> None:
-    """List the sessions, or show one."""
+    """List the sessions, show or rename one."""
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_sessions)
 
@@ -120,8 +120,23 @@ def list_sessions(call: Call) -> None:
     if call.as_json:
         print_json({"sessions": found})
     else:
-        rows = ((minute(s.last_at), s.turns, s.session) for s in found)
-        table(("last turn", "turns", "session"), rows)
+        rows = ((minute(s.last_at), s.turns, s.session, s.title or "") for s in found)
+        table(("last turn", "turns", "session", "title"), rows)
+
+
+@sessions.command("rename")
+@click.argument("session")
+@click.argument("title")
+@json_option
+@common
+def rename_session(call: Call, session: str, title: str) -> None:
+    """Call SESSION by a TITLE; an empty one takes its title away."""
+    with call.memory() as memory:
+        title_now = memory.rename_session(session, title, namespace=call.namespace)
+    if call.as_json:
+        print_json({"session": session, "title": title_now})
+    else:
+        say(f"{session} is called {title_now}" if title_now else f"{session} has no title")
 
 
 @sessions.command("show")

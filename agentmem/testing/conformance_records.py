@@ -299,6 +299,19 @@ class RecordsConformance(Conformance):
         assert found[0] == (NS, "new", 2, days[2], days[3])
         assert sorted(found[1:]) == [(NS, "old", 2, days[0], days[1]), (NS, "\ud800", 1, days[1], days[1])]
 
+    def test_titles_of_sessions_keep_to_their_namespace_and_go_for_good(self, backend: Backend) -> None:
+        """A rename is an operation whose content is a title: it is found by its name, and gone when it is removed."""
+        renames = [
+            new_operation(name="rename", before={"session": "s", "title": title}, namespace=namespace)
+            for title, namespace in (("First\ud800", NS), ("Theirs", ("other",)), ("Second", NS))
+        ]
+        add(backend, new_operation(), *renames)
+        found = select(backend, "operation", where={"name": "rename"}, order="id")
+        assert [op.before for op in found] == [renames[0].before, renames[2].before]
+        with backend.write(NS) as writer:
+            writer.remove("operation", [renames[0].id, renames[1].id], namespace=NS)
+        assert select(backend, "operation", where={"name": ("rename", "retract")}) == [renames[2]]
+
     def test_namespaces_that_hold_a_record(self, backend: Backend) -> None:
         for namespace in (("b",), ("a", "y"), ("a", "x"), ("ab",), ("gone",)):
             add(backend, new_job(namespace=namespace))

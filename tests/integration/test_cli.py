@@ -274,6 +274,16 @@ def test_turns_and_sessions_are_forgotten(run: Run, chat_file: Path) -> None:
     assert ok(run("stats", "--json"))["turns"] == 0
 
 
+def test_a_session_is_called_what_the_user_says(run: Run, chat_file: Path) -> None:
+    ok(run("ingest", chat_file, "--no-embed", "--json"))
+    session = ok(run("sessions", "--json"))["sessions"][0]["session"]
+    assert "is called Tiles of Lisbon" in run("sessions", "rename", session, "Tiles of  Lisbon").stdout
+    assert ok(run("sessions", "--json"))["sessions"][0]["title"] == "Tiles of Lisbon"
+    assert run("sessions").stdout.endswith("\tTiles of Lisbon\n")
+    assert ok(run("sessions", "rename", session, "", "--json"))["title"] is None
+    assert run("sessions", "rename", "nosuch", "x").exit_code == 2
+
+
 def test_around_a_turn_stands_its_chunk(run: Run, chat_file: Path) -> None:
     ok(run("ingest", chat_file, "--json"))
     item = ok(run("recall", "azulejo tiles", "-k", "1", "--json"))["items"][0]

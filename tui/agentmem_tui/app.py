@@ -94,6 +94,7 @@ class ChatApp(App[None]):
             return
         yield SystemCommand("New session", "Begin a new session (Ctrl+N)", screen.action_new_session)
         yield SystemCommand("Sessions", "Show or hide the sessions (F2)", lambda: screen.action_pane("Sessions"))
+        yield SystemCommand("Rename session", "Give this session another title", screen.action_rename_session)
         yield SystemCommand("Recalled", "Show or hide what was recalled (F3)", lambda: screen.action_pane("Recalled"))
         yield SystemCommand("Private mode", "Remember nothing, or remember again (F4)", screen.action_private)
         yield SystemCommand("Open memory", "What stood around the marked memory (Enter)", screen.action_open_item)

@@ -39,12 +39,13 @@ RECALLED_THEN = "recalled when this was answered"
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """A session as the list shows it: `title` is the first thing the user said in it."""
+    """A session as the list shows it: `title` is what the user calls it (`named`), else the first thing said in it."""
 
     session: str
     title: str
     turns: int
     last_at: datetime
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +199,13 @@ class Conversation:
         infos = self.memory.sessions(namespace=self.namespace)
         return [self._row(info, titled=place < _TITLED) for place, info in enumerate(infos)]
 
+    def rename(self, session: str, title: str) -> None:
+        """Call a session by a title; an empty one gives it its first words back."""
+        self.memory.rename_session(session, title, namespace=self.namespace)
+
     def _row(self, info: SessionInfo, *, titled: bool) -> SessionRow:
+        if info.title is not None:
+            return SessionRow(info.session, info.title, info.turns, info.last_at, named=True)
         if titled and info.session not in self._titles:
             opening = self.memory.turns(namespace=self.namespace, session=info.session, limit=1)
             self._titles[info.session] = opening[0].text[:_TITLE] if opening else info.session

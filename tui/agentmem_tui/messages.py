@@ -76,6 +76,15 @@ class SessionDeletion(Message):
         self.title = title
 
 
+class SessionRenaming(Message):
+    """A session is to get another title; `title` is the one that the user gave it, "" where it has none."""
+
+    def __init__(self, session: str, title: str) -> None:
+        super().__init__()
+        self.session = session
+        self.title = title
+
+
 class SessionChosen(Message):
     """The conversation is to go on in another session; None starts a new one."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import ClassVar
 
 from textual import events, on
@@ -23,6 +24,7 @@ from agentmem_tui.messages import (
     ItemOpened,
     SessionChosen,
     SessionDeletion,
+    SessionRenaming,
     UndoWanted,
 )
 from agentmem_tui.printable import printable
@@ -31,6 +33,7 @@ from agentmem_tui.screens.around import AroundScreen
 from agentmem_tui.screens.asking import AskingScreen
 from agentmem_tui.screens.find import FindScreen
 from agentmem_tui.screens.forget import ForgetScreen, in_words
+from agentmem_tui.screens.write import WriteScreen
 from agentmem_tui.tasks import background
 from agentmem_tui.widgets.learned import Learned
 from agentmem_tui.widgets.prompt import Prompt
@@ -229,6 +232,20 @@ class ChatScreen(AskingScreen):
     def on_session_deletion(self, event: SessionDeletion) -> None:
         self._forget(Target(session=event.session))
 
+    def on_session_renaming(self, event: SessionRenaming) -> None:
+        hint = "What the list calls the session; nothing gives it its first words back."
+        screen = WriteScreen("Rename the session", event.title, hint=hint, empty=True)
+        self.app.push_screen(screen, partial(self._named, event.session))
+
+    def _named(self, session: str, title: str | None) -> None:
+        if title is not None:
+            self._rename(session, title)
+
+    @background("rename", exclusive=False)
+    async def _rename(self, session: str, title: str) -> None:
+        await asyncio.to_thread(self._conversation.rename, session, title)
+        self._refresh_sessions()
+
     def _forget(self, target: Target) -> None:
         if not self.held_up():
             self.app.push_screen(ForgetScreen(self._conversation, target), self._forgotten)
@@ -259,6 +276,16 @@ class ChatScreen(AskingScreen):
         self.query_one(Prompt).focus()
 
     # -- actions --------------------------------------------------------------------------------------------------
+
+    def action_rename_session(self) -> None:
+        """Give the session that is shown another title."""
+        self._ask_title(self._conversation.session)
+
+    @background("title")
+    async def _ask_title(self, session: str) -> None:
+        rows = await asyncio.to_thread(self._conversation.sessions)
+        title = next((row.title for row in rows if row.session == session and row.named), "")
+        self.post_message(SessionRenaming(session, title))
 
     def action_copy_answer(self) -> None:
         answer = self.query_one(Transcript).selected()

@@ -28,15 +28,16 @@ class _Line(TextArea):
 
 
 class WriteScreen(Dialog[str | None]):
-    """Dismissed with what was written, or None."""
+    """Dismissed with what was written, or None; where `empty` is an answer, with "" for nothing."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Leave")]
 
-    def __init__(self, title: str, text: str = "", *, hint: str = "") -> None:
+    def __init__(self, title: str, text: str = "", *, hint: str = "", empty: bool = False) -> None:
         super().__init__()
         self._title = title
         self._text = text
         self._hint = hint
+        self._empty = empty
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
@@ -52,4 +53,4 @@ class WriteScreen(Dialog[str | None]):
 
     @on(_Line.Written)
     def _done(self) -> None:
-        self.dismiss(self.query_one(_Line).text.strip() or None)
+        self.dismiss(self.query_one(_Line).text.strip() or ("" if self._empty else None))

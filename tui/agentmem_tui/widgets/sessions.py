@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widgets import Input, OptionList
 
 from agentmem_tui.conversation import SessionRow
-from agentmem_tui.messages import SessionChosen, SessionDeletion
+from agentmem_tui.messages import SessionChosen, SessionDeletion, SessionRenaming
 from agentmem_tui.printable import day, one_line
 from agentmem_tui.widgets.options import Entry, Options
 
@@ -20,10 +20,11 @@ _SHOWN = 22
 
 
 class SessionList(Options[str]):
-    """Sessions, the latest first; Enter goes on in one, `d` or Delete forgets one."""
+    """Sessions, the latest first; Enter goes on in one, `r` renames it, `d` or Delete forgets it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "select", "Go on in it", id="sessions.open"),
+        Binding("r", "rename", "Rename", id="sessions.rename"),
         Binding("d,delete", "forget", "Delete", key_display="d", id="sessions.delete"),
         Binding("slash", "filter", "Filter", id="sessions.filter"),
     ]
@@ -58,6 +59,11 @@ class SessionList(Options[str]):
         for row in self._rows:
             if row.session == self.current:
                 self.post_message(SessionDeletion(row.session, row.title))
+
+    def action_rename(self) -> None:
+        for row in self._rows:
+            if row.session == self.current:
+                self.post_message(SessionRenaming(row.session, row.title if row.named else ""))
 
     def action_filter(self) -> None:
         assert self.parent is not None
