@@ -32,6 +32,7 @@ from agentmem.errors import (
     StoreMissingError,
     StoreReadOnlyError,
     StoreVersionError,
+    VectorIndexError,
 )
 from agentmem.types import (
     Chunk,
@@ -102,6 +103,7 @@ __all__ = [
     "StoreVersionError",
     "Thought",
     "Turn",
+    "VectorIndexError",
     "load_settings",
 ]
 

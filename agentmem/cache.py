@@ -20,7 +20,7 @@ from agentmem.indexes.graphs import Sealed as Graph
 from agentmem.indexes.graphs import Work
 from agentmem.indexes.ids import NOT_THERE, Ids
 from agentmem.indexes.postings import Postings
-from agentmem.indexes.vectors import VectorIndex, make_index
+from agentmem.indexes.vectors import DocumentIndex, make_index
 from agentmem.interfaces import Reader
 from agentmem.opening import fill, first_of, link
 from agentmem.snapshots import PLAIN, Run
@@ -32,7 +32,7 @@ _HOLES_LEFT = 1000
 _GROWN = 1.25
 """A graph is kept anew when it has so many times the rows it was kept with: else every step would be written."""
 _FOREVER = int(np.iinfo(np.int64).max)
-NewIndex: TypeAlias = Callable[[], VectorIndex]
+NewIndex: TypeAlias = Callable[[], DocumentIndex]
 AUTO: NewIndex = partial(make_index, "auto")
 
 
@@ -99,13 +99,16 @@ class NamespaceCache:
         self._clear()
         self._layout.postpone()
         self.useless += fill(self, reader)
-        for kind in _KINDS:
-            self._set_vectors(*reader.vectors(kind, namespace=self.namespace))
-        self.useless += link(self, reader)
+        self._load_vectors(reader)
         chunks = reader.columns("chunk", ("id", "session", "first_seq", "last_seq"), namespace=self.namespace)
         for id_, session, first, last in zip(*_listed(chunks), strict=True):
             self._set_span(id_, session, first, _FOREVER if last < 0 else last)
         self._set_summaries(*reader.vectors("chunk", namespace=self.namespace))
+
+    def _load_vectors(self, reader: Reader) -> None:
+        for kind in _KINDS:
+            self._set_vectors(*reader.vectors(kind, namespace=self.namespace))
+        self.useless += link(self, reader)
 
     def _apply(self, reader: Reader, changes: Sequence[Change]) -> None:
         touched: dict[Kind, dict[str, None]] = defaultdict(dict)
@@ -280,7 +283,7 @@ class NamespaceCache:
         span.summary = 0
         self._layout.mark(span)
 
-    def pending(self) -> tuple[VectorIndex, Work] | None:
+    def pending(self) -> tuple[DocumentIndex, Work] | None:
         """What one of the indexes could build, and which."""
         steps = ((index, index.pending()) for index in (self.vectors, self.summaries))
         return next(((index, work) for index, work in steps if work is not None), None)

@@ -91,6 +91,8 @@ def _store(settings: Settings, chosen: bool) -> Iterator[Finding]:
         yield from _queue(backend)
         yield from _guarded("adapters", lambda: _adapters(backend, settings))
         yield from _guarded("embedder", lambda: _embedder(settings, backend))
+        if plugins.is_url(settings.index):
+            yield from _guarded("index", lambda: _index(settings, backend))
     finally:
         backend.close()
 
@@ -163,6 +165,26 @@ def _embedder(settings: Settings, backend: Backend | None) -> Iterator[Finding]:
     length = embedder.encode(["doctor"]).shape[1]
     identity = embedder.identity
     yield Finding("embedder", "ok", f"{identity.name}, {length} dimensions, {identity.digest[:12]}")
+
+
+def _index(settings: Settings, backend: Backend) -> Iterator[Finding]:
+    from agentmem.indexing import Indexing
+
+    indexing = Indexing(backend, plugins.open_index(settings.index, settings))
+    try:
+        with backend.read() as reader:
+            missed = indexing.missed(reader, namespace=settings.namespace)
+    finally:
+        indexing.close()
+    remedy = "the next talk brings it up to date, `agentmem reindex` does at once"
+    if indexing.trouble is not None:
+        yield Finding("index", "fault", indexing.trouble, "recall answers from the store alone meanwhile")
+    elif missed is None:
+        yield Finding("index", "note", f"{settings.index} has nothing of this namespace yet", remedy)
+    elif missed:
+        yield Finding("index", "note", f"{settings.index} is {len(missed)} changes behind", remedy)
+    else:
+        yield Finding("index", "ok", f"{settings.index}, up to date")
 
 
 def _reranker(settings: Settings, name: str) -> Iterator[Finding]:

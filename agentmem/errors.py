@@ -16,7 +16,8 @@
     │   ├── StoreReadOnlyError  no permission to write
     │   ├── StoreFullError      no space left on the device
     │   ├── StoreClosedError    closed, or used after a fork
-    │   └── SnapshotError       what was saved of an index is damaged or does not fit
+    │   ├── SnapshotError       what was saved of an index is damaged or does not fit
+    │   └── VectorIndexError    a vector index beside the store cannot be reached or does not fit
     ├── EmbedderError           the embedding model cannot be loaded or does not fit
     │   └── EmbedderMismatchError  vectors in the store came from another embedder
     ├── ModelError              the language model failed
@@ -95,6 +96,10 @@ class StoreClosedError(StoreError):
 
 
 class SnapshotError(StoreError):
+    pass
+
+
+class VectorIndexError(StoreError):
     pass
 
 

@@ -311,8 +311,9 @@ def cosines(cache: NamespaceCache, query: Query, docs: Docs) -> Scores:
 def _mean_cosine(cache: NamespaceCache, vector: Scores) -> np.float32:
     """The mean of all cosines, by a sample."""
     sample = np.unique(np.linspace(0, len(cache) - 1, _SAMPLE).astype(np.intp))
-    sample = sample[cache.vectors.present(len(cache))[sample]]
-    return np.float32(cache.vectors.scores_at(vector, sample).mean() if len(sample) else 0)
+    found = cache.vectors.scores_at(vector, sample)
+    found = found[cache.vectors.present(len(cache))[sample]]
+    return np.float32(found.mean() if len(found) else 0)
 
 
 # -- the signals: what each measures of every candidate, shape (candidates,) ------------------------------------------

@@ -1,4 +1,4 @@
-"""What a plug-in implements: `Backend` with its two kinds of transaction, and `Embedder`.
+"""What a plug-in implements: `Backend` with its two kinds of transaction, `VectorIndex`, and `Embedder`.
 
 A backend stores records, edges, vectors, the change log and small settings; it does not search. Search runs on caches
 per namespace that the library builds from `select` and `vectors` and keeps current from `changes`, so that every
@@ -221,6 +221,45 @@ class Backend(Protocol):
 
     def size(self) -> int:
         """Bytes on disk (in RAM: 0). May be asked within a transaction."""
+
+    def close(self) -> None: ...
+
+
+class VectorIndex(Protocol):
+    """Who is nearest to a unit vector, found outside of the process; a plug-in's `open_index(url)` opens one.
+
+    It stands beside a store that keeps the vectors itself, and is never the truth: the library brings to it what the
+    store's change log says, takes out at once what is forgotten, and asks it for ids alone, whose cosines it takes from
+    the store. So it may be approximate and late, and it holds no text. A `space` is what it holds of one namespace of
+    one store, by a name that tells nothing (32 hex digits); no call reaches into another space.
+
+    Thread-safe. What a call wrote shows when it returns, and writing it again changes nothing. Every method raises
+    VectorIndexError, one line that says what to do, where the index cannot be reached or does not fit.
+    """
+
+    url: str
+
+    def put(self, ids: Sequence[str], vectors: Matrix, *, space: str) -> None:
+        """Set vectors, shape (len(ids), dimension) float32, of ids that are there or new."""
+
+    def remove(self, ids: Sequence[str], *, space: str) -> None:
+        """Ids that are not there are passed over."""
+
+    def search(self, vector: Matrix, k: int, *, space: str) -> list[str]:
+        """Ids of about the `k` nearest to a unit vector, shape (dimension,), the nearest first; fewer only where fewer
+        are held."""
+
+    def ids(self, *, space: str) -> Iterator[str]:
+        """All that is held of a space, in any order."""
+
+    def mark(self, *, space: str) -> str | None:
+        """What `set_mark` left last; None where there is none, and for a space that is not there."""
+
+    def set_mark(self, mark: str, *, space: str) -> None:
+        """Keep a line with a space that something was put into."""
+
+    def drop(self, *, space: str) -> None:
+        """Remove all of a space, its mark too."""
 
     def close(self) -> None: ...
 

@@ -85,22 +85,36 @@ class Memory:
         clock: Clock = utc_now,
         weights: Weights | None = None,
     ) -> None:
+        from agentmem.candidates import WHOLE
         from agentmem.fusion import DEFAULT as SHIPPED
         from agentmem.indexes.vectors import read_index
+        from agentmem.indexing import Indexing
+        from agentmem.outside import WHOLE as WHOLE_OUTSIDE
+        from agentmem.plugins import is_url, open_index
         from agentmem.recall import RecallEngine
         from agentmem.search import Search
 
         self.settings = settings or load_settings()
-        new_index = read_index(self.settings.index)
         self._clock = clock
+        outside = is_url(self.settings.index)
+        new_index = read_index("auto" if outside else self.settings.index)
+        index = open_index(self.settings.index, self.settings) if outside else None
         self.backend = self._open(self.settings.store if store is None else store, create)
-        self._engine = RecallEngine(self.backend, clock=clock, weights=weights or SHIPPED, new_index=new_index)
+        self._indexing = Indexing(self.backend, index) if index is not None else None
+        self._engine = RecallEngine(
+            self.backend,
+            clock=clock,
+            weights=weights or SHIPPED,
+            whole=WHOLE_OUTSIDE if outside else WHOLE,
+            new_index=new_index,
+            indexing=self._indexing,
+        )
         self._queue = EmbedQueue(self.backend, self._engine, self._loader(embedder))
         self._search = Search(self.backend, self._engine, self._queue, self.settings)
         self._closed = False
         self._thinking = threading.Lock()
         self._thinker: Thinker | None = None
-        self._erasure = Erasure(self.backend, clock)
+        self._erasure = Erasure(self.backend, clock, self._indexing)
         self._erasure.finish()
 
     def _open(self, store: str | Path | Backend, create: bool) -> Backend:
@@ -137,6 +151,8 @@ class Memory:
         self._engine.builder.close()
         self._queue.close()
         self._erasure.finish()
+        if self._indexing is not None:
+            self._indexing.close()
         self.backend.close()
 
     # -- the ledger ---------------------------------------------------------------------------------------------
@@ -492,9 +508,12 @@ class Memory:
         )
         self._erasure.finish()
         namespaces = self.namespaces(namespace) if subtree else [namespace]
-        return self._search.recall(
+        found = self._search.recall(
             query, conditions, namespaces=namespaces, k=k, budget=budget, wait=wait, without=without, named=subtree
         )
+        if self._indexing is None or self._indexing.trouble is None:
+            return found
+        return replace(found, notes=(self._indexing.trouble,))
 
     def reading(self, query: str, *, namespace: Namespace, subtree: bool = False) -> dict[str, tuple[str, ...]]:
         """What `recall` reads a query as: its parts, its stems, the speakers it names, … (`explain.reading`)."""
@@ -510,10 +529,12 @@ class Memory:
         return str(self._queue.error) if self._queue.error else None
 
     def flush(self, *, progress: Progress | None = None) -> int:
-        """Do all waiting work in this thread: vectors, what recall has to build and to keep as snapshots, and
-        erasures that an open read delayed. Returns vectors set."""
+        """Do all waiting work in this thread: vectors, what recall has to build and to keep as snapshots, erasures
+        that were delayed, and what an index outside has not got yet. Returns vectors set."""
         self._erasure.finish()
         done = self._queue.flush(progress)
+        if self._indexing is not None:
+            self._indexing.catch_up_all()
         self._engine.builder.build()
         return done
 
@@ -561,6 +582,7 @@ class Memory:
             raise InputError("this plan was made for another namespace: plan again in this one")
         with self.backend.write(namespace) as writer:
             gone, restored = forget.carry_out(writer, what, now=self._clock())
+            self._erasure.intend(writer, namespace)
         left = self._retire(gone, namespace) if gone["thoughts"] else []
         return self._erasure.receipt(gone, restored, left)
 
@@ -579,6 +601,7 @@ class Memory:
             gone = {f"{kind}s": tuple(writer.columns(kind, ["id"], namespace=namespace)["id"]) for kind in kinds}
             gone["adapters"] = tuple(writer.columns("adapter", ["name"], namespace=namespace)["name"])
             writer.remove_namespace(namespace=namespace)
+            self._erasure.intend(writer, namespace)
         self._engine.drop(namespace)
         self.backend.reclaim()
         return self._erasure.receipt(gone, (), self._retire(gone, namespace))

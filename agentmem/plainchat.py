@@ -160,6 +160,8 @@ class _Chat:
             self._say(f"{rank:2}. {_shown(item)}\n    {item.why}")
         if not last.recollection.dense:
             self._say("by words alone: the embedding model is not up")
+        for note in last.recollection.notes:
+            self._say(note)
 
     def _private(self, _rest: str) -> None:
         self.agent.private = not self.agent.private

@@ -1,4 +1,5 @@
-"""Plug-ins: pluggy hooks through which backends come in, the built-in ones included, and the door of user interfaces.
+"""Plug-ins: pluggy hooks through which backends come in, the built-in ones included, and indexes of vectors that stand
+beside a store, and the door of user interfaces.
 
 The smallest plug-in is one module and an entry point in the group `agentmem`:
 
@@ -7,6 +8,8 @@ The smallest plug-in is one module and an entry point in the group `agentmem`:
     @hookimpl
     def register_backends(register):
         register("postgresql", open_backend, abilities=ABILITIES, api_version=1)
+
+`register_indexes(register)` is the like for `register("qdrant", open_index, api_version=1)`.
 
 A user interface is an entry point in the group `agentmem.ui`: a callable `run(memory, settings, *, namespace, session,
 chosen, private)` that returns an exit code. Plug-ins are imported at the first need of one: a SQLite store needs none.
@@ -25,7 +28,7 @@ import pluggy
 
 from agentmem import __version__
 from agentmem.errors import AgentmemError, PluginError
-from agentmem.interfaces import API_VERSION, Abilities, Backend, Clock
+from agentmem.interfaces import API_VERSION, Abilities, Backend, Clock, VectorIndex
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -54,12 +57,29 @@ class RegisterBackend(Protocol):
     def __call__(self, scheme: str, open_backend: OpenBackend, *, abilities: Abilities, api_version: int) -> None: ...
 
 
+class OpenIndex(Protocol):
+    """The index at `url`. Raises SettingsError for a URL that says what cannot be; a server is asked at the first
+    need."""
+
+    def __call__(self, url: str, *, settings: Settings) -> VectorIndex: ...
+
+
+class RegisterIndex(Protocol):
+    """`scheme` stands before the colon of an index's URL; `api_version` is the interface the plug-in was written to."""
+
+    def __call__(self, scheme: str, open_index: OpenIndex, *, api_version: int) -> None: ...
+
+
 class Hooks:
     """What a plug-in may implement."""
 
     @hookspec
     def register_backends(self, register: RegisterBackend) -> None:
         """Call `register` once for each kind of store."""
+
+    @hookspec
+    def register_indexes(self, register: RegisterIndex) -> None:
+        """Call `register` once for each kind of vector index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +91,14 @@ class BackendKind:
 
 @dataclass(frozen=True, slots=True)
 class PluginInfo:
-    """A plug-in as `agentmem plugins` shows it; `backends` maps schemes to abilities, `error` says why it failed."""
+    """A plug-in as `agentmem plugins` shows it; `backends` maps schemes to abilities, `indexes` are schemes of vector
+    indexes, `error` says why it failed."""
 
     name: str
     version: str
     group: str
     backends: dict[str, Abilities] = field(default_factory=dict)
+    indexes: tuple[str, ...] = ()
     error: str | None = None
 
 
@@ -94,6 +116,22 @@ def open_store(url: str, settings: Settings, *, create: bool = True, clock: Cloc
     return kind.open_backend(url, create=create, settings=settings, clock=clock)
 
 
+def open_index(url: str, settings: Settings) -> VectorIndex:
+    """The vector index at `url`. Raises PluginError where no plug-in brings one, SettingsError for a malformed URL."""
+    scheme = url.partition(":")[0].lower()
+    for found in _loaded():
+        if scheme in found.indexes:
+            return found.indexes[scheme](url, settings=settings)
+    failed = [f"{found.name} failed to load ({found.error})" for found in _loaded() if found.error]
+    hint = "; ".join(failed) or f"install agentmem-{scheme}, or set `index` to auto"
+    raise PluginError(f"no vector index for {scheme!r}: {hint}")
+
+
+def is_url(index: str) -> bool:
+    """Whether the setting `index` names one outside of the process, rather than a kind of those in RAM."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+-]*:", index) is not None
+
+
 def scheme_of(url: str) -> str:
     """The URL's scheme; "sqlite" for a path. One letter before a colon is a Windows drive."""
     found = re.match(r"([A-Za-z][A-Za-z0-9+-]+):", url)
@@ -104,7 +142,8 @@ def installed_plugins() -> list[PluginInfo]:
     """The built-in backends, then every installed plug-in, with the reason where one failed to load."""
     infos = [PluginInfo("agentmem", __version__, "built-in", _abilities(_builtin()))]
     for found in _loaded():
-        infos.append(PluginInfo(found.name, found.version, GROUP, _abilities(found.kinds), found.error))
+        brings = (_abilities(found.kinds), tuple(found.indexes))
+        infos.append(PluginInfo(found.name, found.version, GROUP, *brings, found.error))
     for entry in _entry_points(UI_GROUP):
         infos.append(PluginInfo(entry.name, _version(entry), UI_GROUP, error=_load(entry)[1]))
     return infos
@@ -144,12 +183,13 @@ class _Loaded:
     name: str
     version: str
     kinds: dict[str, BackendKind]
+    indexes: dict[str, OpenIndex]
     error: str | None
 
 
 @cache
 def _builtin() -> dict[str, BackendKind]:
-    return _collect(_Builtin(), taken=frozenset())
+    return _collect(_Builtin(), taken=frozenset())[0]
 
 
 def _installed() -> dict[str, BackendKind]:
@@ -160,37 +200,45 @@ def _installed() -> dict[str, BackendKind]:
 def _loaded() -> tuple[_Loaded, ...]:
     """The installed plug-ins, each on its own: one that fails takes no other with it."""
     taken = set(_builtin())
-    found = []
+    found: list[_Loaded] = []
     for entry in _entry_points(GROUP):
         plugin, error = _load(entry)
-        kinds: dict[str, BackendKind] = {}
+        kinds, indexes = dict[str, BackendKind](), dict[str, OpenIndex]()
         if error is None:
             try:
-                kinds = _collect(plugin, taken=frozenset(taken))
+                kinds, indexes = _collect(plugin, taken=frozenset(taken))
             except Exception as failure:  # a plug-in may raise anything; `agentmem plugins` shows it
                 error = _reason(failure)
-        taken |= set(kinds)
-        found.append(_Loaded(entry.name, _version(entry), kinds, error))
+        taken |= {*kinds, *indexes}
+        found.append(_Loaded(entry.name, _version(entry), kinds, indexes, error))
     return tuple(found)
 
 
-def _collect(plugin: object, *, taken: frozenset[str]) -> dict[str, BackendKind]:
-    kinds: dict[str, BackendKind] = {}
+def _collect(plugin: object, *, taken: frozenset[str]) -> tuple[dict[str, BackendKind], dict[str, OpenIndex]]:
+    kinds, indexes = dict[str, BackendKind](), dict[str, OpenIndex]()
 
-    def register(scheme: str, open_backend: OpenBackend, *, abilities: Abilities, api_version: int) -> None:
+    def check(scheme: str, api_version: int) -> None:
         if api_version != API_VERSION:
             older = "update the plug-in" if api_version < API_VERSION else "update agentmem"
             raise PluginError(f"it is written for interface {api_version}, this agentmem has {API_VERSION}: {older}")
-        if scheme in taken or scheme in kinds:
-            raise PluginError(f"the scheme {scheme!r} is taken by another backend")
+        if scheme in taken or scheme in kinds or scheme in indexes:
+            raise PluginError(f"the scheme {scheme!r} is taken by another backend or index")
+
+    def register(scheme: str, open_backend: OpenBackend, *, abilities: Abilities, api_version: int) -> None:
+        check(scheme, api_version)
         kinds[scheme] = BackendKind(scheme, open_backend, abilities)
+
+    def register_index(scheme: str, open_index: OpenIndex, *, api_version: int) -> None:
+        check(scheme, api_version)
+        indexes[scheme] = open_index
 
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(Hooks)
     manager.register(plugin)
     manager.check_pending()
     manager.hook.register_backends(register=register)
-    return kinds
+    manager.hook.register_indexes(register=register_index)
+    return kinds, indexes
 
 
 def _entry_points(group: str) -> Iterator[EntryPoint]:

@@ -38,8 +38,10 @@ from agentmem.fusion import (
 )
 from agentmem.indexes.arrays import union
 from agentmem.indexes.ids import NOT_THERE
+from agentmem.indexing import Indexing
 from agentmem.interfaces import Backend, Clock, Reader
 from agentmem.leads import any_thoughts, follow
+from agentmem.outside import OutsideCache
 from agentmem.text import index_text, normalise, stems, words
 from agentmem.types import Namespace, RecallItem, Signal, Thought, Turn
 
@@ -74,10 +76,12 @@ class RecallEngine:
         weights: Weights = DEFAULT,
         whole: int = WHOLE,
         new_index: NewIndex = AUTO,
+        indexing: Indexing | None = None,
     ) -> None:
         self._backend = backend
         self._whole = whole
         self._new_index = new_index
+        self._indexing = indexing
         self._clock = clock
         self._weights = weights
         self._caches: dict[Namespace, NamespaceCache] = {}
@@ -108,7 +112,7 @@ class RecallEngine:
             _check_dimension(cache, vector)
             if not len(cache):
                 return []
-            if changed and (cache.pending() is not None or cache.due()):
+            if (changed or self._indexing) and (cache.pending() is not None or cache.due()):
                 self.builder.wake()
             had = [doc for doc in cache.ids.numbers(without).tolist() if doc != NOT_THERE]
             for scene, passing in self._scenes(cache, reader, asked, conditions):
@@ -184,15 +188,19 @@ class RecallEngine:
     def _cache(self, namespace: Namespace) -> NamespaceCache:
         with self._lock:
             if namespace not in self._caches:
-                self._caches[namespace] = NamespaceCache(namespace, self._new_index)
+                self._caches[namespace] = self._new_cache(namespace)
             return self._caches[namespace]
+
+    def _new_cache(self, namespace: Namespace) -> NamespaceCache:
+        if self._indexing is None:
+            return NamespaceCache(namespace, self._new_index)
+        return OutsideCache(namespace, self._indexing)
 
     @contextmanager
     def _current(self, namespace: Namespace) -> Iterator[NamespaceCache]:
         cache = self._cache(namespace)
-        with cache.lock:
-            with self._backend.read() as reader:
-                cache.refresh(reader)
+        with cache.lock, self._backend.read() as reader:
+            cache.refresh(reader)
             yield cache
 
 

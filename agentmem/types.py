@@ -258,12 +258,14 @@ class RecallItem:
 
 @dataclass(frozen=True, slots=True)
 class Recollection:
-    """What a recall found: items by rank, and whether the query's embedding took part (`dense`)."""
+    """What a recall found: items by rank, and whether the query's embedding took part (`dense`). `notes` are lines for
+    the user about what could not be asked, such as an index that is down."""
 
     query: str
     items: tuple[RecallItem, ...]
     dense: bool
     milliseconds: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,9 @@ def plugins(call: Call) -> None:
 def _plugin_row(info: PluginInfo) -> tuple[str, ...]:
     if info.error:
         return info.name, info.version, info.group, f"failed to load: {info.error}"
-    brings = "; ".join(f"{scheme}: {_able(abilities)}" for scheme, abilities in info.backends.items())
-    return info.name, info.version, info.group, brings or "user interface"
+    brings = [f"{scheme}: {_able(abilities)}" for scheme, abilities in info.backends.items()]
+    brings += [f"{scheme}: vector index" for scheme in info.indexes]
+    return info.name, info.version, info.group, "; ".join(brings) or "user interface"
 
 
 def _able(abilities: Abilities) -> str:

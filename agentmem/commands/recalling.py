@@ -67,12 +67,19 @@ def recall(
 
 
 def _as_json(found: Recollection, reading: Mapping[str, Sequence[str]] | None) -> dict[str, Any]:
+    notes = {"notes": found.notes} if found.notes else {}
     if reading is None:
-        return {"items": [item_json(item) for item in found.items]}
-    return {"query": {**reading, "dense": found.dense}, "items": [explained_json(item) for item in found.items]}
+        return {"items": [item_json(item) for item in found.items], **notes}
+    return {
+        "query": {**reading, "dense": found.dense},
+        "items": [explained_json(item) for item in found.items],
+        **notes,
+    }
 
 
 def _show(found: Recollection, reading: Mapping[str, Sequence[str]] | None) -> None:
+    for note in found.notes:
+        say(note, dim=True, err=True)
     if reading is not None:
         show_reading(reading)
     if not found.items:

@@ -1,4 +1,4 @@
-"""The protocol of vector indexes, and the kinds there are."""
+"""The protocol of the vector indexes that a cache holds, and the kinds there are in RAM."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXACT_BELOW = 16_384
 """Up to here a scan takes half a millisecond, and `auto` needs no graph."""
 
 
-class VectorIndex(Protocol):
+class DocumentIndex(Protocol):
     """Unit vectors by document number: 0, 1, 2, … in order of arrival, each used once. The caller's lock guards it.
 
     Every kind gives exact cosines; an approximate one may only overlook a document in `search`. What `clear` was told
@@ -70,7 +70,7 @@ class VectorIndex(Protocol):
         """Take over a saved graph over vectors that were set before. Raises SnapshotError where it does not fit."""
 
 
-def make_index(name: str, **options: Any) -> VectorIndex:
+def make_index(name: str, **options: Any) -> DocumentIndex:
     """An empty index of a kind: flat, hnsw, lsh, or auto (exact while small, hnsw above).
 
     Raises SettingsError for another name, and for options that the kind does not have.
@@ -83,7 +83,7 @@ def make_index(name: str, **options: Any) -> VectorIndex:
         raise SettingsError(f"The index {name} does not take all of the options {', '.join(options)}.") from None
 
 
-def read_index(said: str) -> Callable[[], VectorIndex]:
+def read_index(said: str) -> Callable[[], DocumentIndex]:
     """Makes indexes as a setting says: a kind and its options, such as "lsh tables=8 probes=4" or "auto compressed".
 
     Raises SettingsError, like `make_index`, for what it cannot read.
@@ -109,7 +109,7 @@ def _auto(**options: Any) -> HnswIndex:
     return HnswIndex(exact_below=EXACT_BELOW, **options)
 
 
-_KINDS: dict[str, Callable[..., VectorIndex]] = {
+_KINDS: dict[str, Callable[..., DocumentIndex]] = {
     "flat": FlatIndex,
     "hnsw": HnswIndex,
     "lsh": LshIndex,

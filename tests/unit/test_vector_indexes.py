@@ -24,7 +24,7 @@ from agentmem.indexes.flat import FlatIndex
 from agentmem.indexes.graphs import read_dump
 from agentmem.indexes.hnsw import HnswIndex
 from agentmem.indexes.lsh import LshIndex
-from agentmem.indexes.vectors import EXACT_BELOW, VectorIndex, make_index, read_index
+from agentmem.indexes.vectors import EXACT_BELOW, DocumentIndex, make_index, read_index
 from agentmem.memory import Memory
 
 Matrix = NDArray[np.float32]
@@ -54,7 +54,7 @@ def numbers(*docs: int) -> NDArray[np.intp]:
     return np.array(docs, dtype=np.intp)
 
 
-def build(index: VectorIndex) -> int:
+def build(index: DocumentIndex) -> int:
     """Everything that waits, built and adopted; how many steps it took."""
     steps = 0
     while work := index.pending():
@@ -219,7 +219,7 @@ def test_an_empty_index_answers(kind: str) -> None:
     assert index.search(vector, 3, np.ones(4, dtype=np.bool_))[0].tolist() == []
 
 
-def recall(index: VectorIndex, vectors: Matrix, allowed: NDArray[np.bool_] | None = None) -> float:
+def recall(index: DocumentIndex, vectors: Matrix, allowed: NDArray[np.bool_] | None = None) -> float:
     """Recall at 10 of 50 questions against an exact search."""
     true = np.where(True if allowed is None else allowed, clustered(50, seed=7) @ vectors.T, -2)
     best = np.argsort(-true, axis=1)[:, :10]
