@@ -112,7 +112,7 @@ def marks(model: Any, tokenizer: Tokenizer, lessons: Sequence[Lesson]) -> float:
 @torch.no_grad()
 def _right(model: Any, tokenizer: Tokenizer, some: Sequence[Row]) -> Iterator[bool]:
     made = batch(tokenizer, some, max(len(row.ids) for row in some) - 1)
-    hits = model(input_ids=made.inputs).logits.argmax(-1) == made.targets
+    hits = model(input_ids=made.inputs.to(model.device)).logits.argmax(-1).cpu() == made.targets
     user = number_of(tokenizer, USER)
     for row, hit in zip(some, hits, strict=True):
         begins = len(row.ids) - row.ids[::-1].index(user)

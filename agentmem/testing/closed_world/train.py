@@ -197,9 +197,10 @@ def _rows(count: int, at: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
 class Training:
     """A model in training, which can be saved and gone on with."""
 
-    def __init__(self, recipe: Recipe, tokenizer: Tokenizer, begin: Any = None) -> None:
-        """`begin` is a grown model of the same tokenizer, which has learnt what the first half of the steps teaches."""
-        self.recipe, self.tokenizer, self.step = recipe, tokenizer, 0
+    def __init__(self, recipe: Recipe, tokenizer: Tokenizer, begin: Any = None, device: str = "cpu") -> None:
+        """`begin` is a grown model of the same tokenizer, which has learnt what the first half of the steps teaches;
+        `device` is torch's name of what computes."""
+        self.recipe, self.tokenizer, self.step, self._device = recipe, tokenizer, 0, torch.device(device)
         self._supply: Iterator[Batch] | None = None
         self._compiled = False
         if begin is not None:
@@ -208,7 +209,7 @@ class Training:
 
     def _train(self, model: Any) -> None:
         """This model from now on, with optimizers that know nothing of it yet."""
-        self.model, recipe = model, self.recipe
+        self.model, recipe = model.to(self._device), self.recipe
         if self._compiled:
             _compile_layers(model)
         named = list(model.named_parameters())
@@ -245,11 +246,12 @@ class Training:
         if self.step == self._grows_at:
             self._grow()
         self._set_rates()
-        taught = made.weights > 0
-        with torch.autocast("cpu", torch.bfloat16):
-            states = self.model.model(input_ids=made.inputs, use_cache=False).last_hidden_state
+        inputs, targets, weights = (part.to(self._device) for part in (made.inputs, made.targets, made.weights))
+        taught = weights > 0
+        with torch.autocast(self._device.type, torch.bfloat16):
+            states = self.model.model(input_ids=inputs, use_cache=False).last_hidden_state
             logits = self.model.lm_head(states[taught])
-        losses, weights = cross_entropy(logits.float(), made.targets[taught], reduction="none"), made.weights[taught]
+        losses, weights = cross_entropy(logits.float(), targets[taught], reduction="none"), weights[taught]
         (losses @ weights / weights.sum()).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self._optimizers:
@@ -287,7 +289,7 @@ class Training:
 
     def load(self, file: Path) -> None:
         """Go on from there. Raises ValueError where it was made by another recipe."""
-        state: dict[str, Any] = torch.load(file, weights_only=True)
+        state: dict[str, Any] = torch.load(file, weights_only=True, map_location=self._device)
         if state["recipe"] != asdict(self.recipe):
             raise ValueError(f"{file} is of another recipe ({state['recipe']}): remove it, or choose another folder")
         self.step = state["step"]
@@ -310,12 +312,13 @@ def _scores(training: Training, questions: int) -> dict[str, float]:
 
 
 def train(
-    folder: Path, recipe: Recipe, begin: Path | None = None, *, every: int = 100, exam: int = 1000
+    folder: Path, recipe: Recipe, begin: Path | None = None, *, every: int = 100, exam: int = 1000, device: str = "cpu"
 ) -> dict[str, float]:
     """Train to the end, saving every so many steps, and write the model. Returns its scores."""
     torch.set_num_threads(1)
     folder.mkdir(parents=True, exist_ok=True)
-    training = Training(recipe, new_tokenizer(), begin and LlamaForCausalLM.from_pretrained(begin, dtype=torch.float32))
+    model = begin and LlamaForCausalLM.from_pretrained(begin, dtype=torch.float32)
+    training = Training(recipe, new_tokenizer(), model, device)
     if (folder / _CHECKPOINT).exists():
         training.load(folder / _CHECKPOINT)
     training.compile()
