@@ -48,6 +48,10 @@ from agentmem.types import Namespace, RecallItem, Signal, Thought, Turn
 ANYTHING = Conditions()
 _WIDER = 8
 """How many times more candidates are looked at where the first did not give enough."""
+MOST_HELD = 2_000_000
+"""Documents to hold in RAM, of all namespaces together: 3.5 GB with MiniLM's vectors. One alone may be larger."""
+_OF_A_CACHE = 250
+"""What a namespace takes besides, in documents: 50 kB of tables and names."""
 _Key: TypeAlias = tuple[int, int, int]
 """Kind, role and `Postings.prints`."""
 
@@ -77,11 +81,13 @@ class RecallEngine:
         whole: int = WHOLE,
         new_index: NewIndex = AUTO,
         indexing: Indexing | None = None,
+        most_held: int = MOST_HELD,
     ) -> None:
         self._backend = backend
         self._whole = whole
         self._new_index = new_index
         self._indexing = indexing
+        self._most_held = most_held
         self._clock = clock
         self._weights = weights
         self._caches: dict[Namespace, NamespaceCache] = {}
@@ -186,10 +192,25 @@ class RecallEngine:
             self._caches.pop(namespace, None)
 
     def _cache(self, namespace: Namespace) -> NamespaceCache:
+        """The namespace's cache, which now stands last in `_caches`: the first was not asked for the longest time."""
         with self._lock:
-            if namespace not in self._caches:
-                self._caches[namespace] = self._new_cache(namespace)
-            return self._caches[namespace]
+            cache = self._caches.pop(namespace, None)
+            if cache is None:
+                self._make_room()
+                cache = self._new_cache(namespace)
+            self._caches[namespace] = cache
+            return cache
+
+    def _make_room(self) -> None:
+        """Let go of caches, those first that were not asked for the longest time, until another one may be filled. Who
+        is at work with one keeps it until then."""
+        sizes = {namespace: len(cache) + _OF_A_CACHE for namespace, cache in self._caches.items()}
+        held = sum(sizes.values())
+        for namespace, size in sizes.items():
+            if held <= self._most_held:
+                return
+            del self._caches[namespace]
+            held -= size
 
     def _new_cache(self, namespace: Namespace) -> NamespaceCache:
         if self._indexing is None:
