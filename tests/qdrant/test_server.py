@@ -63,7 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
         results: dict[str, Any] = {"exists": {"exists": False}, "query": {"points": []}, "points": []}
         results["shards"] = {"shard_keys": []} if self.command == "GET" else True
         written = {"operation_id": 1, "status": "completed"}
-        changed = (self.command == "PUT" and path.endswith(("points", "index"))) or path.endswith("delete")
+        changed = (self.command == "PUT" and path.endswith(("points", "index"))) or path.endswith("points/delete")
         result = written if changed else results.get(path.rpartition("/")[2], True)
         self._send(200, {"result": result, "status": "ok", "time": 0.0})
 
@@ -132,6 +132,8 @@ def test_a_cluster_s_options_reach_it(pretended: Pretended, index: Callable[[str
     made.remove(["id"], space=SPACE)
     assert pretended.query("POST", "/collections/mine/points/delete") == "wait=true&ordering=strong"
     assert pretended.body("POST", "/collections/mine/points/delete")["shard_key"] == SPACE
+    made.drop(space=SPACE)
+    assert pretended.body("POST", "/collections/mine/shards/delete") == {"shard_key": SPACE}
 
 
 def test_a_key_comes_from_the_environment(pretended: Pretended, monkeypatch: pytest.MonkeyPatch) -> None:

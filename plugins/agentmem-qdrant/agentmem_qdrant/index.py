@@ -38,6 +38,7 @@ class QdrantIndex:
         self._opening = threading.Lock()
         self._opened: Any = None
         self._dimension: int | None = None
+        self._shards: set[str] = set()
         # Qdrant in this process is for one thread at a time; a server is for many.
         self._alone: AbstractContextManager[Any] = threading.RLock() if options.host is None else nullcontext()
 
@@ -102,6 +103,10 @@ class QdrantIndex:
 
     def drop(self, *, space: str) -> None:
         with self._asking(or_nothing=True) as client:
+            if self._options.by_namespace:
+                self._shards.discard(space)
+                client.delete_shard_key(shard_key=space)
+                return
             for key in (_SPACE, _MARKS):
                 selector = self._models.FilterSelector(filter=self._among(key, space))
                 client.delete(points_selector=selector, **self._writing(space))
@@ -123,6 +128,7 @@ class QdrantIndex:
                 yield _Collection(self._client(), self._options.collection)
         except Gone:
             self._dimension = None
+            self._shards.clear()
             if not or_nothing:
                 raise
 
@@ -171,7 +177,8 @@ class QdrantIndex:
         return int(kinds[_VECTOR].size)
 
     def _make(self, client: Any, dimension: int) -> None:
-        """A collection with a graph for each space, none over all; another process may make it at the same time."""
+        """A collection with a graph for each space, none over all. Of two processes one is refused, and finds it there
+        the next time."""
         models, options = self._models, self._options
         vector = models.VectorParams(size=dimension, distance=models.Distance.DOT, on_disk=True)
         client.create_collection(
@@ -191,7 +198,10 @@ class QdrantIndex:
 
     def _have_shard(self, client: Any, space: str) -> None:
         """Where each namespace has a part of its own: see that it is there."""
-        if self._options.by_namespace and space not in {key.key for key in client.list_shard_keys().shard_keys or ()}:
+        if not self._options.by_namespace or space in self._shards:
+            return
+        self._shards = {str(key.key) for key in client.list_shard_keys().shard_keys or ()}
+        if space not in self._shards:
             client.create_shard_key(shard_key=space)
 
     def _among(self, key: str, space: str) -> Any:
