@@ -7,15 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from textual.widgets._footer import FooterKey
 
 from agentmem.agent import ChosenModel
 from agentmem.errors import SettingsError
 from agentmem.memory import Memory
 from agentmem_tui import make_app
 from agentmem_tui.app import ChatApp
-from agentmem_tui.keys import keymap, named
+from agentmem_tui.keys import hint, keymap, named
 from agentmem_tui.screens.find import FindScreen
-from tests.tui.conftest import NAMESPACE, SIZE, until
+from agentmem_tui.widgets.prompt import Prompt
+from agentmem_tui.widgets.sessions import SessionList
+from tests.tui.conftest import NAMESPACE, SIZE, Driver, shown, until
 
 
 def app_of(memory: Memory, keys: dict[str, str]) -> ChatApp:
@@ -29,6 +32,29 @@ async def test_another_key_does_it_and_the_one_before_no_more(memory: Memory) ->
         assert not isinstance(pilot.app.screen, FindScreen)
         await pilot.press("ctrl+t")
         await until(pilot, lambda: isinstance(pilot.app.screen, FindScreen))
+
+
+async def test_hints_name_the_keys_that_there_are(memory: Memory) -> None:
+    keys = {"chat.memory": "alt+m", "prompt.newline": "alt+enter,ctrl+j", "chat.sample": "f12", "sessions.delete": "k"}
+    app = app_of(memory, keys)
+    async with app.run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: "Alt+M is all of memory" in shown(pilot))
+        assert "F12 loads a sample conversation" in shown(pilot)
+        assert pilot.app.screen.query_one(Prompt).border_subtitle == "Enter sends · Alt+Enter new line"
+        assert {"Open the page Thoughts (Alt+M, then 1)"} <= {c.help for c in app.get_system_commands(app.screen)}
+        pilot.app.screen.query_one(SessionList).focus()
+        await until(pilot, lambda: "k" in footer(pilot) and "d" not in footer(pilot))
+
+
+def footer(pilot: Driver) -> list[str]:
+    return [key.key_display for key in pilot.app.screen.query(FooterKey)]
+
+
+@pytest.mark.parametrize(
+    ("key", "written"), [("ctrl+n", "Ctrl+N"), ("escape", "Esc"), ("f,delete", "f"), (" slash", "/"), ("f10", "F10")]
+)
+def test_a_key_as_one_writes_it(key: str, written: str) -> None:
+    assert hint({"chat.find": key}, "chat.find") == written
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable
-from functools import partial
 from typing import ClassVar
 
 from textual import events
@@ -23,10 +22,10 @@ from agentmem_tui.collecting import IdleCollector
 from agentmem_tui.contrast import HIGH_CONTRAST
 from agentmem_tui.conversation import Conversation
 from agentmem_tui.keys import keymap
+from agentmem_tui.palette import commands
 from agentmem_tui.restyling import SightFirst
 from agentmem_tui.screens.chat import ChatScreen
 from agentmem_tui.screens.dialog import Palette
-from agentmem_tui.screens.page import NAMES
 from agentmem_tui.tasks import said
 
 _COLLECT_SECONDS = 1.0
@@ -89,32 +88,7 @@ class ChatApp(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield from super().get_system_commands(screen)
-        if not isinstance(screen, ChatScreen):
-            yield from _bound(screen)
-            return
-        yield SystemCommand("New session", "Begin a new session (Ctrl+N)", screen.action_new_session)
-        yield SystemCommand("Sessions", "Show or hide the sessions (F2)", lambda: screen.action_pane("Sessions"))
-        yield SystemCommand("Rename session", "Give this session another title", screen.action_rename_session)
-        yield SystemCommand("Recalled", "Show or hide what was recalled (F3)", lambda: screen.action_pane("Recalled"))
-        yield SystemCommand("Private mode", "Remember nothing, or remember again (F4)", screen.action_private)
-        yield SystemCommand("Open memory", "What stood around the marked memory (Enter)", screen.action_open_item)
-        yield SystemCommand("Forget memory", "Forget the marked memory (f)", screen.action_forget_item)
-        yield SystemCommand("Answer above", "Select the answer above (Ctrl+Up)", lambda: screen.action_select(-1))
-        yield SystemCommand("Answer below", "Select the answer below (Ctrl+Down)", lambda: screen.action_select(1))
-        yield SystemCommand("Latest", "Go to the end of the conversation (Ctrl+End)", screen.action_latest)
-        yield SystemCommand("Cancel", "Cancel the answer that is coming (Esc)", screen.action_cancel)
-        yield SystemCommand("Answer again", "Have the selected question answered anew (F5)", screen.action_retry)
-        yield SystemCommand("Edit question", "Say the selected question in other words (Ctrl+O)", screen.action_edit)
-        yield SystemCommand(
-            "Fork", "Go on from the selected answer in a session of its own (Ctrl+G)", screen.action_fork
-        )
-        yield SystemCommand("Earlier versions", "Show or hide what was edited or answered anew", screen.action_versions)
-        yield SystemCommand("Copy answer", "Copy the selected answer", screen.action_copy_answer)
-        yield SystemCommand("Copy code", "Copy the last code of the selected answer", screen.action_copy_code)
-        for number, name in enumerate(NAMES, 1):
-            yield SystemCommand(name, f"Open the page {name} (F9, then {number})", partial(screen.action_page, number))
-        yield SystemCommand("Sample conversation", "Load an invented one to try with (F10)", screen.action_sample)
-        yield SystemCommand("Find", "Find what was said, in all sessions (Ctrl+S)", screen.action_find)
+        yield from commands(screen, self.conversation.key)
 
     def action_command_palette(self) -> None:
         if not isinstance(self.screen, Palette):
@@ -158,12 +132,3 @@ class ChatApp(App[None]):
         error = sys.exc_info()[1]
         detail = said(error) if isinstance(error, Exception) else "unknown error"
         self.panic(f"agentmem chat had to stop: {detail}. What was said is in the store.")
-
-
-def _bound(screen: Screen[object]) -> Iterable[SystemCommand]:
-    """Every action that a key stands for on a screen."""
-    for active in screen.active_bindings.values():
-        binding = active.binding
-        if binding.description and active.enabled and active.node is not screen.app:
-            action = partial(screen.app.run_action, binding.action, active.node)
-            yield SystemCommand(binding.description, f"The key {binding.key_display or binding.key}", action)

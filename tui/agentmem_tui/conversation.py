@@ -17,6 +17,7 @@ from agentmem.clock import utc_now
 from agentmem.ids import new_id
 from agentmem.models.extractive import STAND_IN
 from agentmem.types import Chunk, ForgetPlan, Namespace, RecallItem, Receipt, SessionInfo, Thought, Turn, only_quotes
+from agentmem_tui.keys import hint
 
 if TYPE_CHECKING:
     from agentmem import Agent, Memory
@@ -103,6 +104,10 @@ class Conversation:
     def settings(self) -> Settings:
         return self._settings or self.memory.settings
 
+    def key(self, name: str) -> str:
+        """The key that does what is named (keys.named), as the user has set it."""
+        return hint(self.settings.keys, name)
+
     @property
     def private(self) -> bool:
         return self._private
@@ -188,7 +193,7 @@ class Conversation:
         if learnt.how == "new":
             self.memory.retract(learnt.thought.id, namespace=self.namespace)
             return "Taken back: it counts as true no more, and stays in the history"
-        return "It was known before: retract or forget it in the memory browser (F9)"
+        return f"It was known before: retract or forget it in the memory browser ({self.key('chat.memory')})"
 
     def find(self, words: str) -> list[Turn]:
         """What was said anywhere that holds all the words, newest first."""

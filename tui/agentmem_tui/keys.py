@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 
 from textual.binding import Binding
 
 from agentmem.errors import SettingsError
 
+_WRITTEN = {"escape": "Esc", "slash": "/"}
 
-def named() -> dict[str, str]:
+
+@cache
+def named() -> Mapping[str, str]:
     """What a key can be named for, with the keys that it has."""
     found: dict[str, str] = {}
     for binding in _bindings():
@@ -29,6 +33,13 @@ def keymap(wanted: Mapping[str, str]) -> dict[str, str]:
         if not key.strip():
             raise SettingsError(f"the setting keys gives {name} no key: name one, such as {known[name]}")
     return dict(wanted)
+
+
+def hint(own: Mapping[str, str], name: str) -> str:
+    """The key that does what is named, the first of several, as one writes it: Ctrl+N, F9, Esc, z."""
+    key = own.get(name, named()[name]).split(",")[0].strip()
+    parts = [_WRITTEN.get(part, part) for part in key.split("+")]
+    return parts[0] if len(key) == 1 else "+".join(part.capitalize() for part in parts)
 
 
 def _bindings() -> Iterator[Binding]:

@@ -59,7 +59,9 @@ def before(talk: Conversation) -> Adapter:
     with talk.memory.backend.read() as reader:
         found = lineage.previous(reader, namespace=talk.namespace)
     if found is None:
-        raise InputError("there is no adapter to go back to: b has the base model alone answer")
+        raise InputError(
+            f"there is no adapter to go back to: {talk.key('weights.base')} has the base model alone answer"
+        )
     return found
 
 

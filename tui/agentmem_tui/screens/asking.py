@@ -27,8 +27,6 @@ from agentmem_tui.widgets.transcript import Transcript
 if TYPE_CHECKING:
     from agentmem.agent import Answer as Done
 
-_FAILED = "failed: F5 asks again"
-
 
 class AskingScreen(Screen[None]):
     """What the chat's screen does with a question. It has a `Transcript` and a `Prompt`."""
@@ -101,7 +99,7 @@ class AskingScreen(Screen[None]):
     def held_up(self) -> bool:
         """Whether something must wait for the answer; says so."""
         if self.busy:
-            self.notify("The answer is still coming: Esc cancels it", markup=False)
+            self.notify(f"The answer is still coming: {self._conversation.key('chat.cancel')} cancels it", markup=False)
         return self.busy
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
@@ -124,7 +122,7 @@ class AskingScreen(Screen[None]):
         await self._settle(said, answer, done, [note, self._measured(answer, begun, done)])
         if said.turn_id is None and note and not self._conversation.private:
             self.query_one(Prompt).put_back(question.text)
-        if note == _FAILED and (question.again or question.instead_of):
+        if note == self._failed and (question.again or question.instead_of):
             self._loading = self.load()  # what was to be replaced still stands
 
     async def _loaded(self) -> None:
@@ -146,6 +144,10 @@ class AskingScreen(Screen[None]):
             await transcript.append(answer)
         return said, answer
 
+    @property
+    def _failed(self) -> str:
+        return f"failed: {self._conversation.key('chat.retry')} asks again"
+
     async def _outcome(self, streaming: asyncio.Task[None]) -> str:
         """What the line below the answer says of how it ended."""
         try:
@@ -154,7 +156,7 @@ class AskingScreen(Screen[None]):
             return "cancelled"
         except Exception as error:
             tell(self, error)
-            return _FAILED
+            return self._failed
         return ""
 
     async def _stream(self, question: Question, answer: Answer) -> None:

@@ -130,7 +130,8 @@ class ChatScreen(AskingScreen):
         self._told += 1
         chosen = self._conversation.chosen
         remembered = await asyncio.to_thread(self._conversation.remembered)
-        return Welcome(model=chosen.label, notice=chosen.notice, remembered=remembered)
+        key = self._conversation.key
+        return Welcome(model=chosen.label, notice=chosen.notice, remembered=remembered, key=key)
 
     @background("warm-up")
     async def _warm_up(self) -> None:
@@ -155,9 +156,10 @@ class ChatScreen(AskingScreen):
         private, prompt = self._conversation.private, self.query_one(Prompt)
         prompt.set_class(private, "-private")
         title = "private: nothing of this is remembered" if private else ""
-        prompt.border_title = "another wording: Esc leaves it as it was" if self._editing else title
-        latest = " · Ctrl+End latest" if self._is_above else ""
-        prompt.border_subtitle = f"Enter sends · Ctrl+J new line{latest}"
+        key = self._conversation.key
+        prompt.border_title = f"another wording: {key('chat.cancel')} leaves it as it was" if self._editing else title
+        latest = f" · {key('chat.latest')} latest" if self._is_above else ""
+        prompt.border_subtitle = f"Enter sends · {key('prompt.newline')} new line{latest}"
         self.query_one(StatusBar).private = private
 
     def _scrolled(self) -> None:
@@ -332,7 +334,8 @@ class ChatScreen(AskingScreen):
         """Load an invented conversation to try things with; it can be deleted among the sessions."""
         added = await asyncio.to_thread(self._conversation.load_sample)
         said = f"Loaded. Now ask: “{QUESTION}”" if added else f"It is there already. Ask: “{QUESTION}”"
-        self.notify(f"{said} Delete it among the sessions with d.", timeout=12, markup=False)
+        delete = self._conversation.key("sessions.delete")
+        self.notify(f"{said} Delete it among the sessions with {delete}.", timeout=12, markup=False)
         self._refresh_sessions()
         if self.query_one(Transcript).is_empty:
             self._loading = self.load()

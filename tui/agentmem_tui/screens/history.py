@@ -66,7 +66,9 @@ class HistoryScreen(Dialog[None]):
 
     def _looked(self, chosen: Target | SessionChosen | None) -> None:
         if chosen is not None:
-            self.notify("Go back to the chat for that: it can be found there with Ctrl+S", markup=False)
+            self.notify(
+                f"Go back to the chat for that: {self._conversation.key('chat.find')} finds it there", markup=False
+            )
 
 
 def _related(found: History) -> Iterator[tuple[str, Turn | Thought]]:

@@ -51,7 +51,9 @@ class Page(Screen[None]):
             Content.styled(f"[{n} {name}]", "bold") if n == self.NUMBER else Content(f" {n} {name} ")
             for n, name in enumerate(NAMES, 1)
         ]
-        return Content(" ").join([*names, Content.styled("  Esc: back to the chat", "dim")])
+        return Content(" ").join(
+            [*names, Content.styled(f"  {self.conversation.key('page.back')}: back to the chat", "dim")]
+        )
 
     def check_action(self, _action: str, _parameters: tuple[object, ...]) -> bool | None:
         """A key that comes before the page is there, or while it goes, does nothing."""

@@ -140,7 +140,11 @@ class ThoughtsPage(Page):
         ids = [thought.id for thought in chosen]
         screen = WriteScreen(f"One thought of these {len(ids)}", chosen[0].text, hint=_listed(chosen))
         merge = partial(self._memory("merge"), ids)
-        self.app.push_screen(screen, partial(self._write, f"Merged {len(ids)}; z takes it back", merge))
+        self.app.push_screen(screen, partial(self._write, f"Merged {len(ids)}; {self._undoes}", merge))
+
+    @property
+    def _undoes(self) -> str:
+        return f"{self.conversation.key('thoughts.undo')} takes it back"
 
     def _insert(self, text: str, supersedes: str | None = None) -> None:
         if any(thought.id == supersedes and thought.text == text for thought in self._every):
@@ -166,7 +170,7 @@ class ThoughtsPage(Page):
 
     def action_retract(self) -> None:
         if (thought := self._live()) is not None:
-            self._do("No longer true, from now on; z takes it back", partial(self._memory("retract"), thought.id))
+            self._do(f"No longer true, from now on; {self._undoes}", partial(self._memory("retract"), thought.id))
 
     def action_undo(self) -> None:
         self._do("The newest merge or retraction is taken back", self._memory("undo"))

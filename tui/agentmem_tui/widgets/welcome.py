@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
@@ -9,21 +12,20 @@ from textual.widgets import Static
 
 from agentmem_tui.printable import printable
 
-_TRY = (
-    ("Tell it something", "“I moved to Lisbon in May and work at a bakery.”"),
-    ("Ask in another session", "Ctrl+N, then “Where do I work?” It remembers across sessions and restarts."),
-    ("Look inside, and forget", "F3 shows what was recalled: Enter opens it, f forgets it. F9 is all of memory."),
-)
+Key: TypeAlias = Callable[[str], str]
+"""The key of what is named, as one writes it."""
 
 
 class Welcome(Vertical):
-    """`remembered` counts the turns in this namespace; `notice` says how to get a model where there is none."""
+    """`remembered` counts the turns in this namespace, `notice` says how to get a model where there is none, `key` which
+    key does what."""
 
-    def __init__(self, *, model: str, notice: str | None, remembered: int) -> None:
+    def __init__(self, *, model: str, notice: str | None, remembered: int, key: Key) -> None:
         super().__init__()
         self._model = model
         self._notice = notice
         self._remembered = remembered
+        self._key = key
 
     def compose(self) -> ComposeResult:
         yield Static(self._greeting(), classes="greeting")
@@ -31,7 +33,7 @@ class Welcome(Vertical):
         if self._notice:
             yield Static(Content(printable(self._notice)), classes="notice")
         if not self._remembered:
-            yield Static(_things_to_try(), classes="try")
+            yield Static(_things_to_try(self._key), classes="try")
 
     def _greeting(self) -> Content:
         if self._remembered:
@@ -43,9 +45,25 @@ class Welcome(Vertical):
         )
 
 
-def _things_to_try() -> Content:
-    lines = [Content.assemble((f"{n}. {what}: ", "bold"), how) for n, (what, how) in enumerate(_TRY, 1)]
+def _things_to_try(key: Key) -> Content:
+    tries = (
+        ("Tell it something", "“I moved to Lisbon in May and work at a bakery.”"),
+        (
+            "Ask in another session",
+            f"{key('chat.new')}, then “Where do I work?” It remembers across sessions and restarts.",
+        ),
+        (
+            "Look inside, and forget",
+            f"{key('chat.recalled')} shows what was recalled: {key('recalled.open')} opens it, "
+            f"{key('recalled.forget')} forgets it. {key('chat.memory')} is all of memory.",
+        ),
+    )
+    lines = [Content.assemble((f"{n}. {what}: ", "bold"), how) for n, (what, how) in enumerate(tries, 1)]
     sample = Content.assemble(
-        "\n", ("F10", "bold"), " loads a sample conversation; ", ("F1", "bold"), " shows the keys."
+        "\n",
+        (key("chat.sample"), "bold"),
+        " loads a sample conversation; ",
+        (key("app.help"), "bold"),
+        " shows the keys.",
     )
     return Content("\n").join([Content.styled("Three things to try", "bold underline"), *lines, sample])
