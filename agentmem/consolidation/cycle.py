@@ -31,6 +31,7 @@ from agentmem.consolidation.marking import Probe
 from agentmem.consolidation.recipe import Recipe, as_values
 from agentmem.consolidation.selection import Rules, Selection, select
 from agentmem.consolidation.service import retire, switch
+from agentmem.consolidation.watching import Journal
 from agentmem.consolidation.writing import Writer
 from agentmem.errors import ConflictError, InputError, ModelError, SettingsError
 from agentmem.ids import new_id
@@ -210,7 +211,11 @@ def _work(folder: Path, job: worker.Job, report: Report, limit: timedelta | None
     fault = ""
     over = Event()
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with log.open("wb") as errors, subprocess.Popen(command, stderr=errors, env=env, **pipes) as child:
+    with (
+        log.open("wb") as errors,
+        Journal(folder) as journal,
+        subprocess.Popen(command, stderr=errors, env=env, **pipes) as child,
+    ):
         assert child.stdout is not None
         ends = _ended_after(child, limit, over)
         try:
@@ -218,6 +223,7 @@ def _work(folder: Path, job: worker.Job, report: Report, limit: timedelta | None
                 told = _progress(line)
                 fault = str(told.get("error", fault))
                 if "stage" in told:
+                    journal.note(told)
                     note = f"loss {told['loss']:.3f}" if "loss" in told else ""
                     report(str(told["stage"]), int(told["done"]), int(told["of"]), note)
         except BaseException:

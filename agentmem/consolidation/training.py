@@ -212,11 +212,13 @@ class Training:
             self._look()
         while self.step < self.steps:
             loss = self.advance(next(batches))
+            told = {"stage": "train", "done": self.step, "of": self.steps, "loss": round(loss, 4)}
             if self.step % every == 0 or self.step == self.steps:
                 self.curve.append({"step": self.step, "loss": loss, "right": self.probe()})
+                told["right"] = self.curve[-1]["right"]
                 self._look()
                 self.save(folder / CHECKPOINT)
-            report({"stage": "train", "done": self.step, "of": self.steps, "loss": round(loss, 4)})
+            report(told)
         self.strategy.end()
 
     def _look(self) -> None:

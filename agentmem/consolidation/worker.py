@@ -113,7 +113,8 @@ class _Told:
         self._last = 0.0
 
     def __call__(self, progress: Mapping[str, Any]) -> None:
-        if progress["done"] != progress["of"] and time.monotonic() - self._last < _SHORTEST:
+        told_anyway = progress["done"] == progress["of"] or "right" in progress
+        if not told_anyway and time.monotonic() - self._last < _SHORTEST:
             return
         self._last = time.monotonic()
         tell(progress)

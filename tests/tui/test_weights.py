@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from textual.widgets import Static
+from textual.widgets import Static, TextArea
 
 from agentmem import lineage
 from agentmem.clock import utc_now
 from agentmem.consolidation import adapters as folders
 from agentmem.consolidation.gates import Gate, Judgement
+from agentmem.consolidation.watching import Journal
 from agentmem.ids import new_id
 from agentmem.memory import Memory
 from agentmem.types import Adapter
 from agentmem_tui.app import ChatApp
+from agentmem_tui.conversation import Target
 from agentmem_tui.screens.confirm import AgreeScreen
 from agentmem_tui.screens.weights import WeightsPage
+from agentmem_tui.screens.write import WriteScreen
 from tests.tui.conftest import NAMESPACE, SIZE, Driver, notices, shown, turn_to, until
 
 Chat = Callable[..., ChatApp]
@@ -169,3 +173,53 @@ async def test_one_that_did_not_pass_cannot_be_had(chat: Chat, memory: Memory) -
         await opened(pilot)
         await pilot.press("t")
         assert notices(pilot)[-1] == f"{adapter.name} is rejected: it did not pass its gates and never answers"
+
+
+def under_way(memory: Memory, steps: int) -> Path:
+    """The folder of a cycle that has trained so many of 400 steps, as its process leaves it."""
+    folder = folders.root_of(memory.settings, NAMESPACE) / "work-0123456789abcdef"
+    folder.mkdir(parents=True, exist_ok=True)
+    with Journal(folder) as journal:
+        for step in range(1, steps + 1):
+            told = {"stage": "train", "done": step, "of": 400, "loss": 2.0 / step}
+            journal.note(told | ({"right": step / 400} if step % 40 == 0 else {}))
+    return folder
+
+
+async def test_a_cycle_that_runs_is_watched_until_its_end(chat: Chat, memory: Memory) -> None:
+    folder = under_way(memory, 200)
+    async with chat().run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await until(pilot, lambda: "A cycle is running: train" in shown(pilot))
+        assert "200 of 400" in shown(pilot)
+        assert "share answered right 0.5" in shown(pilot)
+        assert "█" in shown(pilot)
+        under_way(memory, 300)
+        await until(pilot, lambda: "300 of 400" in shown(pilot))
+        made(memory, serve=True)
+        folders.remove(folder)
+        await until(pilot, lambda: "1 adapter" in counted(pilot))
+        assert not pilot.app.screen.query_one("#run").display
+
+
+async def test_what_was_forgotten_in_this_chat_is_looked_for(chat: Chat, memory: Memory) -> None:
+    thought = memory.insert("Elin is allergic to peanuts.", namespace=NAMESPACE).thought
+    made(memory, thought.id, serve=True)
+    app = chat()
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await looked_for(pilot, thought.id)
+        await until(pilot, lambda: f"{thought.id}: ✗ not gone" in shown(pilot))
+        talk = app.conversation
+        talk.forget(talk.plan_forget(Target((thought.id,)), keep_source=False, repeats=True, echoes=True))
+        await looked_for(pilot)
+        await until(pilot, lambda: f"{thought.id}: ✓ nothing of it is left" in shown(pilot))
+
+
+async def looked_for(pilot: Driver, written: str | None = None) -> None:
+    """Have these ids looked for, or those that stand there."""
+    await pilot.press("v")
+    await until(pilot, lambda: isinstance(pilot.app.screen, WriteScreen))
+    if written is not None:
+        pilot.app.screen.query_one(TextArea).load_text(written)
+    await pilot.press("enter")

@@ -94,6 +94,8 @@ class Conversation:
         """Whether what was superseded is shown too."""
         self.changed_elsewhere = False
         """Whether a page beside the chat has had something forgotten."""
+        self.forgotten: list[str] = []
+        """Ids of the thoughts that were forgotten since the chat began."""
         self._follows: str | None = None
         self._choice: tuple[tuple[RecallItem, ...], frozenset[str]] = ((), frozenset())
         self._agent: Agent | None = None
@@ -253,6 +255,7 @@ class Conversation:
 
     def forget(self, plan: ForgetPlan) -> Receipt:
         receipt = self.memory.forget(plan, namespace=self.namespace)
+        self.forgotten += receipt.forgotten["thoughts"]
         self._titles.clear()
         self.restart()
         return receipt

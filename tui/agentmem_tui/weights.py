@@ -16,6 +16,8 @@ from agentmem_tui.conversation import Conversation
 
 if TYPE_CHECKING:
     from agentmem.consolidation.gates import Judgement
+    from agentmem.consolidation.watching import Progress
+    from agentmem.findings import Finding
 
 IN_WORDS = {
     "serving": "it answers in this namespace",
@@ -71,6 +73,24 @@ def answer_with(talk: Conversation, adapter: Adapter | None) -> None:
     from agentmem.models.select import find_place
 
     switch(talk.memory.backend, talk.settings, find_place(talk.settings), adapter, talk.namespace)
+
+
+def progress(talk: Conversation) -> Progress | None:
+    """How far the cycle has come that is under way, or was stopped."""
+    from agentmem.consolidation.adapters import root_of
+    from agentmem.consolidation.watching import progress_of
+
+    return progress_of(root_of(talk.settings, talk.namespace))
+
+
+def traces(talk: Conversation, thought: str) -> list[Finding]:
+    """Whether something is left of a thought that was forgotten: in store, records, folders, and on the server."""
+    from agentmem.consolidation import verifying
+    from agentmem.consolidation.adapters import root_of
+    from agentmem.models.select import find_place
+
+    root, place = root_of(talk.settings, talk.namespace), find_place(talk.settings)
+    return list(verifying.traces(talk.memory.backend, root, thought, namespace=talk.namespace, place=place))
 
 
 def missing() -> str | None:

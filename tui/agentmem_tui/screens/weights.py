@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,17 +15,23 @@ from textual.widgets import Static
 
 from agentmem.types import Adapter
 from agentmem_tui import weights
+from agentmem_tui.curves import curve
 from agentmem_tui.printable import minute, one_line, printable
 from agentmem_tui.screens.confirm import AgreeScreen
 from agentmem_tui.screens.page import Page
+from agentmem_tui.screens.write import WriteScreen
 from agentmem_tui.tasks import background
 from agentmem_tui.weights import IN_WORDS, About
 from agentmem_tui.widgets.table import Column, Table
 
 if TYPE_CHECKING:
     from agentmem.consolidation.gates import Gate, Judgement
+    from agentmem.consolidation.watching import Progress
+    from agentmem.findings import Finding
 
 _COLUMNS = (Column("made", 16), Column("state", 9), Column("thoughts", 8), Column("gates", 14), Column("name"))
+_LOOK_SECONDS = 1.0
+_BAR = 30
 _TAUGHT = 100
 """Thoughts that are listed: an adapter may have learned thousands."""
 _SHOWN = 160
@@ -45,20 +51,24 @@ class WeightsPage(Page):
         Binding("r", "roll_back", "Roll back", id="weights.back"),
         Binding("t", "take", "Have it answer", id="weights.take"),
         Binding("b", "base", "Base alone", id="weights.base"),
+        Binding("v", "verify", "Is it gone?", id="weights.verify"),
         Binding("l", "look", "Look again", id="weights.look"),
     ]
 
     def contents(self) -> Iterable[Widget]:
         yield Static("Reading…", id="count", markup=False)
+        yield Static("", id="run", markup=False)
         yield Table(_COLUMNS, _cells, lambda adapter: adapter.id, dim=_is_gone)
         with VerticalScroll(id="weights"):
             yield Static("", id="about", markup=False)
 
     def on_mount(self) -> None:
-        self._server = ""
+        self._run: Progress | None = None
         self.table.focus()
         self.watch(self.table, "cursor", self._moved, init=False)
         self.action_look()
+        self._watch_run()
+        self.set_interval(_LOOK_SECONDS, self._watch_run)
 
     @property
     def table(self) -> Table[Adapter]:
@@ -78,6 +88,35 @@ class WeightsPage(Page):
             return
         self._show_current()
         self._count(await asyncio.to_thread(weights.on_server, self.conversation, self._serving()))
+
+    @background("run")
+    async def _watch_run(self) -> None:
+        """Show the cycle that is under way; when it has ended, what came of it."""
+        before, self._run = self._run, await asyncio.to_thread(weights.progress, self.conversation)
+        shown = self.query_one("#run", Static)
+        shown.display = self._run is not None
+        if self._run is not None:
+            shown.update(_in_lines(self._run, self.size.width - 2))
+        elif before is not None:
+            self._read()
+
+    def action_verify(self) -> None:
+        """See whether something is left of what was forgotten."""
+        hint = "Ids of forgotten thoughts, as receipts name them; those forgotten in this chat stand here."
+        screen = WriteScreen("Is it gone from the weights?", " ".join(self.conversation.forgotten), hint=hint)
+        self.app.push_screen(screen, self._named_ids)
+
+    def _named_ids(self, written: str | None) -> None:
+        self._verify((written or "").split())
+
+    @background("verify")
+    async def _verify(self, ids: Sequence[str]) -> None:
+        found = []
+        for thought in ids:
+            traces = await asyncio.to_thread(weights.traces, self.conversation, thought)
+            found.append(_looked_for(thought, traces))
+        if found:
+            self.query_one("#about", Static).update(Content("\n\n").join(found))
 
     def _count(self, server: str) -> None:
         serving = self._serving()
@@ -142,6 +181,30 @@ class WeightsPage(Page):
             self.notify(f"From now on {_named(adapter)} answers", markup=False)
         finally:
             self._read()  # what is so now, also where it did not work
+
+
+def _in_lines(run: Progress, width: int) -> Content:
+    """A bar, and the curves of the loss and of what is answered right, side by side."""
+    filled = _BAR * run.done // max(1, run.of)
+    state = "A cycle is running" if run.running else "A cycle was stopped; the next one goes on from its checkpoint"
+    bar = f"{run.stage} {'━' * filled}{'╌' * (_BAR - filled)} {run.done:,} of {run.of:,}"
+    half = max(16, (width - 2) // 2)
+    charts = [
+        curve("loss of a token", run.losses, end=run.steps, width=half),
+        curve("share answered right", run.right, end=run.steps, width=half),
+    ]
+    lines = [Content("  ".join(pair)) for pair in zip(*charts, strict=True)] if run.losses else []
+    return Content("\n").join([Content.assemble((f"{state}: ", "bold"), bar), *lines])
+
+
+def _looked_for(thought: str, traces: Sequence[Finding]) -> Content:
+    left = any(finding.state != "ok" for finding in traces)
+    head = ("✗ not gone", "bold") if left else ("✓ nothing of it is left", "bold")
+    lines = [
+        f"  {finding.name}: {printable(finding.detail)}" + (f" ({finding.remedy})" if finding.remedy else "")
+        for finding in traces
+    ]
+    return Content("\n").join([Content.assemble(f"{printable(thought)}: ", head), *map(Content, lines)])
 
 
 def _named(adapter: Adapter | None) -> str:

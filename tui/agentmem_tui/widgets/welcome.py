@@ -17,8 +17,8 @@ Key: TypeAlias = Callable[[str], str]
 
 
 class Welcome(Vertical):
-    """`remembered` counts the turns in this namespace, `notice` says how to get a model where there is none, `key` which
-    key does what."""
+    """`remembered` counts the turns in this namespace, `notice` says how to get a model where there is none, `key` what
+    each key is."""
 
     def __init__(self, *, model: str, notice: str | None, remembered: int, key: Key) -> None:
         super().__init__()
