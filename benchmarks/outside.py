@@ -230,6 +230,8 @@ def table(chosen: argparse.Namespace) -> None:
             for name in chosen.stores.split(","):
                 target = opened(urls[name])
                 move(first, target)
+                if name != "memory":
+                    in_a_process(urls[name], "auto", chosen)  # keeps the snapshots that both open with
                 for index in ("auto", chosen.index):
                     if name == "memory":  # cannot be asked by another process
                         row = answered(target, index, chosen.data, chosen.questions, chosen.vectors, resident)
