@@ -62,6 +62,7 @@ def main() -> None:
         settings = Settings(store=f"{folder}/memory.db", namespace=NAMESPACE)
         with Memory(settings.store, settings=settings, clock=_clock) as memory:
             memory.observe_many(read_turns(CONVERSATION), namespace=NAMESPACE)
+            memory.rename_session("6-moving", "Moving the studio", namespace=NAMESPACE)
             _think(memory)
             memory.flush()
             chosen = choose_model(settings, local=NO_SERVER)

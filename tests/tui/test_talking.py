@@ -32,6 +32,16 @@ CODE = "Like so:\n\n```python\nprint('hello')\n```\n\nThat is all."
 FACT = "My doctor raised the dose to 20 mg daily."
 
 
+async def test_what_is_written_after_a_click_into_the_conversation_goes_into_the_prompt(chat: Chat) -> None:
+    async with chat("Yes.").run_test(size=SIZE) as pilot:
+        await say(pilot, "Is it?")
+        transcript(pilot).focus()
+        await pilot.press("f", "o", "x")
+        prompt = pilot.app.screen.query_one(Prompt)
+        await until(pilot, lambda: prompt.text == "fox")
+        assert prompt.has_focus
+
+
 async def test_code_is_copied_as_the_model_wrote_it(chat: Chat) -> None:
     app = chat(CODE)
     async with app.run_test(size=SIZE) as pilot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import socket
@@ -15,6 +16,7 @@ import aiohttp
 import pytest
 
 from agentmem.config import Settings
+from agentmem.memory import Memory
 from agentmem_tui import web
 
 
@@ -75,6 +77,7 @@ async def test_who_has_the_key_talks_and_nobody_else_is_let_in(served: str) -> N
             assert answer.status == 200
             assert "key=" not in str(answer.url)
             assert "googleapis" not in page
+            assert "/static/css/xterm.css" in page
         async with owner.get(root + "ws", headers={"Origin": "http://evil.example"}) as answer:
             assert answer.status == 403
         async with owner.get(root, headers={"Host": "evil.example"}) as answer:
@@ -86,3 +89,50 @@ async def test_who_has_the_key_talks_and_nobody_else_is_let_in(served: str) -> N
                 if b"Three things to try" in shown:
                     break
             assert b"Welcome to agentmem" in shown
+
+
+def _listening(port: int) -> set[str]:
+    """The addresses that are listened at on this port, as the kernel has them (proc(5))."""
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text("ascii").splitlines()[1:]:
+            _, local, _, state, *_ = line.split()
+            address, _, number = local.partition(":")
+            if state == "0A" and int(number, 16) == port:
+                found.add(address)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux tells who listens where without a tool")
+def test_it_listens_on_loopback_alone(served: str) -> None:
+    assert _listening(int(re.findall(r":(\d+)/", served)[0])) == {"0100007F"}
+
+
+async def _shown(visit: aiohttp.ClientWebSocketResponse, words: bytes) -> None:
+    """Wait until a visit has been shown these words."""
+    shown = b""
+    async with asyncio.timeout(120):
+        while words not in shown:
+            message = await visit.receive()
+            assert message.type in (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.TEXT), f"it ended: {shown[-500:]!r}"
+            shown += message.data if isinstance(message.data, bytes) else b""
+
+
+async def test_a_reload_finds_its_session_again(served: str, own_home: Path) -> None:
+    root = served.split("?")[0]
+    jar = aiohttp.CookieJar(unsafe=True)
+    async with aiohttp.ClientSession(cookie_jar=jar) as owner:
+        async with owner.get(served) as answer:
+            assert answer.status == 200
+        async with owner.ws_connect(root + "ws?width=100&height=40") as visit:
+            await _shown(visit, b"Three things to try")
+            await visit.send_json(["stdin", "The kiln is cold.\r"])
+            await _shown(visit, b"nothing recalled")
+        async with owner.ws_connect(root + "ws?width=100&height=40") as visit:
+            await _shown(visit, b"The kiln is cold.")
+            await visit.send_json(["stdin", "And now it is warm.\r"])
+            await _shown(visit, b"1 recalled")
+    (store,) = own_home.rglob("memory.db")
+    with Memory(store, embedder=None, settings=Settings(store=str(store))) as memory:
+        (namespace,) = memory.namespaces()
+        assert [info.turns for info in memory.sessions(namespace=namespace)] == [4]

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 _HOST = "127.0.0.1"
 _COOKIE = "agentmem"
-_ELSEWHERE = re.compile(r"<link[^>]*https?://[^>]*>")
-"""A font that textual-serve's page would have the browser fetch."""
+_ELSEWHERE = re.compile(rf"<link[^>]*https?://(?!{re.escape(_HOST)}[:/])[^>]*>")
+"""A font that textual-serve's page would have the browser fetch; its own style sheet has a whole address, too."""
 
 
 def command(settings: Settings, namespace: Namespace, session: str | None, *, private: bool) -> list[str]:

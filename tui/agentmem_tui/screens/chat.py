@@ -360,6 +360,12 @@ class ChatScreen(AskingScreen):
             self.query_one("Recalled" if pane == "Sessions" else "Sessions").display = False
         shown.query_one("OptionList").focus()
 
+    def on_key(self, event: events.Key) -> None:
+        """What is written after a click into the conversation belongs into the prompt."""
+        if event.is_printable and event.character and isinstance(self.focused, Transcript):
+            event.stop()
+            self.query_one(Prompt).focus().insert(event.character)
+
     def make_room(self) -> None:
         """Hide the side panes where the screen is too narrow for them and something else."""
         if self.has_class("-narrow"):
