@@ -294,10 +294,11 @@ class ForgetPlan:
 class Receipt:
     """Proof of a forget: ids that went by kind, what came back, and whether their bytes are gone.
 
-    `erased` is "done", or "pending" while another process's open read delays it (a queued job finishes it), or
-    "removed" in a store that cannot promise more: nobody reads it there any more, but bytes of it may be left in files
-    of the database server. `copies` are exports and backups made earlier: they are the user's to remove. Adapters
-    that learned what went are out of service; `unreached` says where one's weights could not be removed yet.
+    `erased` is "done", or "pending" while another process's open read delays it or an index outside cannot be reached
+    (a queued job finishes it), or "removed" where no more can be promised: nobody reads it there any more, but bytes of
+    it may be left in files of the database or index server. `copies` are exports and backups made earlier: they are the
+    user's to remove. Adapters that learned what went are out of service; `unreached` says where one's weights could not
+    be removed yet.
     """
 
     forgotten: Mapping[str, tuple[str, ...]]

@@ -114,8 +114,8 @@ def _count(number: int, plural: str) -> str:
 
 _ERASED = {
     "done": "no byte of it is left in the store",
-    "pending": "another process is reading, and the next use of the store finishes it",
-    "removed": "the store holds it no more, but bytes of it may be left in the server's log, replicas and backups",
+    "pending": "another process is reading, or an index cannot be reached; the next use of the store finishes it",
+    "removed": "nothing holds it any more, but bytes of it may be left in a server's files, replicas and backups",
 }
 
 
