@@ -8,7 +8,8 @@ from datetime import datetime
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.reactive import reactive
+from textual.geometry import Size
+from textual.reactive import Reactive, reactive
 from textual.widgets import Static
 
 from agentmem.exchange import ToolStep
@@ -30,6 +31,7 @@ class Answer(Vertical):
     `quoting` says that the stand-in answered: its answer is made of remembered text, and is shown word for word.
     """
 
+    virtual_size = Reactive(Size(0, 0), repaint=False)  # as in Transcript
     selected: reactive[bool] = reactive(False, toggle_class="-selected")
     note: reactive[str] = reactive("")
 

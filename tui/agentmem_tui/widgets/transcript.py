@@ -8,6 +8,8 @@ from collections.abc import Collection, Sequence
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
+from textual.geometry import Size
+from textual.reactive import Reactive
 from textual.widget import Widget
 from textual.widgets import Button
 
@@ -28,6 +30,10 @@ _NOTES = {"cancelled": "cancelled", "superseded": "superseded", "complete": ""}
 
 class Transcript(VerticalScroll):
     """What was said, oldest first. It stays at its end until the user scrolls away from it."""
+
+    virtual_size = Reactive(Size(0, 0), repaint=False)
+    """Textual lays out the whole screen once more when this changes, which is whenever it was just laid out with a line
+    more. Scroll bars, the only thing that depends on it, ask for that themselves where they come or go."""
 
     def compose(self) -> ComposeResult:
         yield Button("Show earlier turns", id="earlier", compact=True)
