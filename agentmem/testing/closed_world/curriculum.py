@@ -6,9 +6,10 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
+from agentmem.testing.closed_world.drills import facts_before, words_before
 from agentmem.testing.closed_world.lessons import CROWD, FIRST_STEPS, Lesson, Message, Plan, conversation
 from agentmem.testing.closed_world.scenes import invent_people
-from agentmem.testing.closed_world.thinking_lessons import comparison, extraction, summary
+from agentmem.testing.closed_world.thinking_lessons import comparison, extraction, plain_comparison, summary
 from agentmem.testing.closed_world.tool_lessons import tool_use
 from agentmem.testing.closed_world.world import ATTRIBUTES, training_people
 
@@ -47,13 +48,16 @@ def _by_heart(rng: random.Random, pool: Sequence[str]) -> Lesson:
 _WORDS = tuple(value for attribute in ATTRIBUTES for value in attribute.values)
 _BEGINNING = ((_glossary, 0.4), (_first_steps, 0.4), (extraction, 0.2))
 _ALL = (
-    (_conversation, 0.26),
-    (_crowd, 0.18),
+    (_conversation, 0.2),
+    (_crowd, 0.14),
     (_by_heart, 0.04),
     (extraction, 0.1),
-    (comparison, 0.3),
+    (comparison, 0.16),
+    (plain_comparison, 0.08),
+    (facts_before, 0.12),
+    (words_before, 0.05),
     (summary, 0.05),
-    (tool_use, 0.07),
+    (tool_use, 0.06),
 )
 _BEGINNING_ENDS = 0.02
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from agentmem.testing.closed_world.drills import otherwise
 from agentmem.testing.closed_world.lessons import Lesson
 from agentmem.testing.closed_world.scenes import Telling, cast, changed, invent_fact, invent_facts, tell, times
 from agentmem.testing.closed_world.world import (
@@ -65,7 +66,17 @@ def comparison(rng: random.Random, pool: Sequence[str]) -> Lesson:
     together = rng.choice(_TOGETHER)
     most = 4 if together < 4 else 2  # where there are many, less is shown beside each
     board = _Board(rng, people, times(rng, 1)[0], most, long_ago=rng.random() < 0.5)
-    groups = [board.group() for _ in range(together)]
+    return _compared([board.group() for _ in range(together)])
+
+
+def plain_comparison(rng: random.Random, pool: Sequence[str]) -> Lesson:
+    """The same with little beside a new statement but the one that it repeats or changes."""
+    people = cast(rng, pool, rng.randint(4, 10), alike=0.5)
+    board = _Board(rng, people, times(rng, 1)[0], 0, long_ago=rng.random() < 0.5, shares=(1, 4, 4, 1))
+    return _compared([board.group() for _ in range(rng.choice(_TOGETHER))])
+
+
+def _compared(groups: Sequence[tuple[Numbered, list[Numbered], dict[str, Any]]]) -> Lesson:
     asked = reconcile_messages([(new, existing) for new, existing, _ in groups])
     return _lesson(asked, {"decisions": [decision for _, _, decision in groups]})
 
@@ -136,6 +147,8 @@ class _Board:
     """How many existing statements stand beside a new one that it does not concern."""
     long_ago: bool
     """Whether the existing statements are older than a day."""
+    shares: Sequence[int] = (5, 2, 3, 1)
+    """How often a new statement stands beside all, says the same as one, replaces one, can be merged with one."""
     _numbers: dict[Dated, int] = field(default_factory=dict)
     _held: dict[tuple[str, str], Telling] = field(default_factory=dict)
     """(name, attribute's name) → what an existing statement, or the last new one, tells of it."""
@@ -145,7 +158,7 @@ class _Board:
     def group(self) -> tuple[Numbered, list[Numbered], dict[str, Any]]:
         """A new statement, the existing ones, and what is to be decided."""
         rng = self.rng
-        (action,) = rng.choices(["new", "same", "replaces", "merge"], [5, 2, 3, 1])
+        (action,) = rng.choices(["new", "same", "replaces", "merge"], self.shares)
         who, attribute = self._subject(fresh=action in ("new", "merge"))
         held = self._held.get((who, attribute.name))
         if action == "merge" and not self._is_fresh(who, PETS):
@@ -161,7 +174,8 @@ class _Board:
         else:
             held = held or self._older(invent_fact(rng, who, attribute))
             concerned = [(held.at, held.thought)]
-            new = self._hold(self._again(held) if action == "same" else self._anew(held))
+            fact = held.fact if action == "same" else changed(rng, held.fact)
+            new = self._hold(otherwise(rng, held, fact, self.now))
         self._closed.add((who, attribute.name))
         listed = concerned + self._others(who, attribute, 0 if concerned else 1)
         rng.shuffle(listed)
@@ -189,14 +203,6 @@ class _Board:
 
     def _older(self, fact: Fact) -> Telling:
         return tell(self.rng, fact, self._before(), _EVENTS)
-
-    def _again(self, held: Telling) -> Telling:
-        """The same fact in other words: with its day where the existing statement names none, and without it else.
-        Equal texts are never asked about."""
-        return tell(self.rng, held.fact, self.now, 0 if held.when else 1)
-
-    def _anew(self, held: Telling) -> Telling:
-        return tell(self.rng, changed(self.rng, held.fact), self.now, _EVENTS)
 
     def _named_pet(self, who: str) -> tuple[Dated, Dated, str]:
         """A pet and its name: the new statement, the existing one, and one that says both."""
