@@ -18,7 +18,7 @@ import random
 import resource
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,7 @@ from agentmem.consolidation import training
 from agentmem.consolidation.curriculum import Aspect, Curriculum, build
 from agentmem.consolidation.encoding import Encoder, load_encoder
 from agentmem.consolidation.recipe import CLOSED_WORLD, Recipe
-from agentmem.consolidation.retention import by_heart, share
-from agentmem.ids import new_id
+from agentmem.consolidation.retention import by_heart, share, thought_of
 from agentmem.testing import closed_world
 from agentmem.testing.closed_world import train as closed_world_training
 from agentmem.testing.closed_world.world import training_people
@@ -76,7 +75,7 @@ def base_model(folder: Path, *, hidden: int, layers: int, steps: int, device: st
 
 def consolidated(base: str, facts: int, recipe: Recipe) -> Found:
     """So many facts into an adapter of the base."""
-    encoder, thoughts = load_encoder(base), list(_told(facts, recipe.seed))
+    encoder, thoughts = load_encoder(base), _told(facts, recipe.seed)
     made = build(thoughts, ClosedWorldWriter(), seed=recipe.seed, now=utc_now(), everything=thoughts)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -106,15 +105,12 @@ def consolidated(base: str, facts: int, recipe: Recipe) -> Found:
     )
 
 
-def _told(facts: int, seed: int) -> Iterator[Thought]:
+def _told(facts: int, seed: int) -> list[Thought]:
     """Facts of people whom the base knows nothing of by heart."""
-    rng, now = random.Random(seed), utc_now()
+    rng = random.Random(seed)
     people = [*closed_world.held_out_people(), *training_people()]
     pairs = [(who, attribute) for who in people for attribute in closed_world.ATTRIBUTES][:facts]
-    for who, attribute in pairs:
-        fact = closed_world.Fact(who, attribute, rng.choice(attribute.values))
-        triple: dict[str, Any] = {"head": who, "relation": attribute.relation, "tail": fact.value}
-        yield Thought(id=new_id(), namespace=("card",), text=fact.statement, recorded_at=now, valid_from=now, **triple)
+    return [thought_of(closed_world.Fact(who, attribute, rng.choice(attribute.values))) for who, attribute in pairs]
 
 
 def _asked(model: Any, encoder: Encoder, made: Curriculum, aspect: Aspect) -> float:

@@ -175,7 +175,7 @@ def _learned(
     work.mkdir(parents=True, exist_ok=True)
     looks = bool(watched) and strategies.find(recipe.strategy).goes_on
     model, trained = training.train(
-        made, recipe, base=base, base_digest="", folder=work, encoder=encoder, report=lambda _told: None,
+        made, recipe, base=base, base_digest=_base(), folder=work, encoder=encoder, report=lambda _told: None,
         parent=before / "adapter" / WEIGHTS if cycle else None, parent_name=before.name if cycle else None,
         watch=(lambda model: share(model, encoder, watched)) if looks else None,
     )  # fmt: skip
@@ -211,10 +211,11 @@ def invented(cycles: int, facts: int, seed: int) -> list[list[Thought]]:
     names = rng.sample(closed_world.held_out_people(), cycles * each)
     pairs = [(who, attribute) for who in names for attribute in attributes]
     groups = [pairs[n * each * len(attributes) :][:facts] for n in range(cycles)]
-    return [[_thought(closed_world.Fact(who, a, rng.choice(a.values))) for who, a in group] for group in groups]
+    return [[thought_of(closed_world.Fact(who, a, rng.choice(a.values))) for who, a in group] for group in groups]
 
 
-def _thought(fact: closed_world.Fact) -> Thought:
+def thought_of(fact: closed_world.Fact) -> Thought:
+    """A fact as a thought that nobody's memory holds."""
     now = utc_now()
     triple: dict[str, Any] = {"head": fact.who, "relation": fact.attribute.relation, "tail": fact.value}
     return Thought(
